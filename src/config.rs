@@ -1,15 +1,38 @@
 //! What the program may rely on once the configuration has been read.
 //!
-//! Two kinds of types. `config::raw` mirrors the file: every field optional, nothing interpreted.
 //! The types here are what the rest of the program sees: no `Option` that means "default", no
-//! number that can be out of range. [`load`] is the only road between them, and it reports every
+//! number that can be out of range. [`Source::load`] is the only road to them, and it reports every
 //! problem of a file at once, so a [`Config`] needs no further checking anywhere.
+//!
+//! ```text
+//! file ─tree─┐
+//! VAULT_*, VAULTLET_*, --set ─overlay─→ tree ─sections, with reader─→ Config, or Problems
+//! ```
+//!
+//! [`schema`] says the same of the file to editors, as a JSON Schema; tests hold the two together.
+
+mod address;
+mod listen;
+mod overlay;
+mod problem;
+mod reader;
+pub mod schema;
+mod sections;
+mod source;
+mod tree;
+mod units;
+
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
+
+pub use problem::{Origin, Problem, Problems};
+pub use source::Source;
 
 /// A checked configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +68,8 @@ pub struct Upstream {
     pub tls_server_name: Option<String>,
     /// Accept any certificate. Loud at start, never a default.
     pub tls_skip_verify: bool,
-    /// Longest a request may take until its answer begins; for a cached read, until it ends.
+    /// Longest a request may take until its answer begins, an upload that goes on not counted; for
+    /// a cached read, until it ends.
     pub timeout: Duration,
     /// Longest a connection may take to be made, TLS included.
     pub connect_timeout: Duration,

@@ -1,1 +1,30 @@
+//! vaultlet: a node-local caching proxy for HashiCorp Vault and OpenBao.
+//!
+//! `docs/architecture.md` has the life of a request; [`proxy::Proxy::handle`] is where to begin
+//! reading. The modules below are in layers, bottom first: each imports only from those above it
+//! in this list, which `tests/layering.rs` checks.
+
+// Leaves: know nothing about Vault.
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod flight;
+pub mod metrics;
+pub mod secret;
+pub mod telemetry;
+
+pub mod body;
+pub mod watch;
+
+// The question.
+
+// Vault, and who asks it.
+
+// Answers.
+
+// The product.
+
+// Surfaces.
+
+// Composition.
 

@@ -1,0 +1,115 @@
+//! What time it is, for everything that runs out.
+//!
+//! Windows are measured on `CLOCK_BOOTTIME`, which goes on while the machine sleeps and does not
+//! jump when the wall clock is set: a paused process serves nothing whose window lapsed meanwhile.
+//! A test moves its own clock by hand. The wall clock is read only where the upstream names an
+//! instant (`deletion_time`, `expire_time`), and only to turn it into a duration from now.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// An instant, comparable only with others of the same [`Clock`]. Nanoseconds.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Time(u64);
+
+impl Time {
+    /// Later than any window ends.
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// How long ago `earlier` was; zero if it is yet to come.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This instant and `span` more; [`Time::NEVER`] instead of an overflow.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(span))
+    }
+}
+
+/// Where [`Time`] comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    #[default]
+    Machine,
+    Manual(Arc<AtomicU64>),
+}
+
+impl Clock {
+    /// A clock that stands still until [`advance`](Self::advance) moves it. Clones move together.
+    pub fn manual() -> Self {
+        Self(Source::Manual(Arc::new(AtomicU64::new(1_000_000_000))))
+    }
+
+    /// Moves a manual clock; the machine's cannot be moved, and is left alone.
+    pub fn advance(&self, span: Duration) {
+        if let Source::Manual(nanos) = &self.0 {
+            let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+            nanos.fetch_add(span, Ordering::SeqCst);
+        }
+    }
+
+    /// Now.
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Source::Machine => Time(boottime()),
+            Source::Manual(nanos) => Time(nanos.load(Ordering::SeqCst)),
+        }
+    }
+
+    /// How far ahead an instant of the wall clock lies, in whole seconds since the Unix epoch;
+    /// `None` once it has passed.
+    pub fn until_unix(seconds: i64) -> Option<Duration> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let then = Duration::from_secs(u64::try_from(seconds).ok()?);
+        then.checked_sub(now)
+    }
+}
+
+fn boottime() -> u64 {
+    #[cfg(target_os = "linux")]
+    let id = rustix::time::ClockId::Boottime;
+    // Elsewhere (a developer's macOS) the monotonic clock is the nearest there is.
+    #[cfg(not(target_os = "linux"))]
+    let id = rustix::time::ClockId::Monotonic;
+    let now = rustix::time::clock_gettime(id);
+    // Both parts are non-negative for these clocks: they count from the machine's start.
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_moves_only_by_hand_and_its_clones_with_it() {
+        let clock = Clock::manual();
+        let start = clock.now();
+
+        clock.clone().advance(Duration::from_secs(5));
+
+        assert_eq!(clock.now().since(start), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_machines_clock_does_not_go_back() {
+        let clock = Clock::default();
+        let earlier = clock.now();
+
+        assert!(clock.now() >= earlier);
+    }
+
+    #[test]
+    fn a_window_never_wraps() {
+        let clock = Clock::manual();
+
+        assert_eq!(clock.now().plus(Duration::MAX), Time::NEVER);
+        assert_eq!(clock.now().since(Time::NEVER), Duration::ZERO);
+    }
+}

@@ -1,0 +1,259 @@
+//! The configuration file for editors and people: its keys, forms, defaults and meaning.
+//!
+//! The types mirror the file and are never filled in; reading is done by `sections`, because a
+//! derived reader stops at the first problem. Tests compare the two key by key and default by
+//! default, and `docs/configuration.md` and `config/vaultlet.example.yaml` with both.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+/// The JSON Schema of the configuration file.
+pub fn schema() -> Schema {
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<File>()
+}
+
+/// vaultlet's configuration file.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, title = "vaultlet configuration")]
+pub struct File {
+    /// The Vault or OpenBao cluster behind this process.
+    pub upstream: Option<Upstream>,
+    /// Where callers connect.
+    #[schemars(extend("default" = [{ "address": "127.0.0.1:8100" }]), length(min = 1))]
+    pub listeners: Option<Vec<Listener>>,
+    /// Where operators connect: metrics, probes, status.
+    pub admin: Option<Admin>,
+    /// Which credentials callers may bring.
+    pub auth: Option<Auth>,
+    /// How long rights are believed.
+    pub policy: Option<Policy>,
+    /// What is kept, and how long.
+    pub cache: Option<Cache>,
+    /// What is written to standard error.
+    pub log: Option<Log>,
+    /// How the process ends.
+    pub shutdown: Option<Shutdown>,
+}
+
+/// A number and a unit: `250ms`, `30s`, `15m`, `24h`, `7d`.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub struct Duration(#[schemars(regex(pattern = "^[0-9]+(ms|s|m|h|d)$"))] pub String);
+
+/// A number and a unit: `512B`, `64KiB`, `256MiB`, `2GiB`.
+#[derive(JsonSchema)]
+#[schemars(inline)]
+pub struct Size(#[schemars(regex(pattern = "^[0-9]+(B|KiB|MiB|GiB)$"))] pub String);
+
+/// The Vault or OpenBao cluster behind this process.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Upstream {
+    /// Scheme, host and port of Vault; default: `VAULT_ADDR`, or `https://127.0.0.1:8200`.
+    #[schemars(extend("default" = "https://127.0.0.1:8200"))]
+    pub address: Option<String>,
+    /// Several instead of `address`: the first healthy one is used.
+    #[schemars(length(min = 1))]
+    pub addresses: Option<Vec<String>>,
+    /// `X-Vault-Namespace` for callers that send none; default: `VAULT_NAMESPACE`.
+    #[schemars(extend("default" = ""))]
+    pub namespace: Option<String>,
+    /// PEM bundle of the authorities to trust; default: `VAULT_CACERT`, or the system's.
+    pub ca_file: Option<String>,
+    /// Name in the upstream's certificate, where it is not the address's host; default: `VAULT_TLS_SERVER_NAME`.
+    pub tls_server_name: Option<String>,
+    /// Accept any certificate: for experiments; default: `VAULT_SKIP_VERIFY`.
+    #[schemars(extend("default" = false))]
+    pub tls_skip_verify: Option<bool>,
+    /// Longest a request may take until its answer begins, an upload that goes on not counted.
+    #[schemars(extend("default" = "60s"))]
+    pub timeout: Option<Duration>,
+    /// Longest a connection may take to be made, TLS included.
+    #[schemars(extend("default" = "2s"))]
+    pub connect_timeout: Option<Duration>,
+    /// Further attempts at an idempotent request that got no answer.
+    #[schemars(extend("default" = 2), range(min = 0, max = 10))]
+    pub retries: Option<u32>,
+    /// Requests under way at once, over all callers; more are queued.
+    #[schemars(extend("default" = 256), range(min = 1, max = 100_000))]
+    pub max_in_flight: Option<u32>,
+    /// Requests that may be queued; more get 503 with `Retry-After`.
+    #[schemars(extend("default" = 1024), range(min = 0, max = 1_000_000))]
+    pub max_queue: Option<u32>,
+}
+
+/// One place where callers connect.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Listener {
+    /// IP address and port.
+    #[schemars(extend("default" = "127.0.0.1:8100"))]
+    pub address: Option<String>,
+    /// Path of a unix socket, instead of `address`.
+    pub unix: Option<String>,
+    /// Permission bits of the unix socket, octal, in quotes.
+    #[schemars(extend("default" = "0660"), regex(pattern = "^0?[0-7]{3}$"))]
+    pub mode: Option<String>,
+    /// TLS, on TCP only.
+    pub tls: Option<Tls>,
+    /// Refuse requests without `X-Vault-Request: true`, a guard against SSRF.
+    #[schemars(extend("default" = false))]
+    pub require_request_header: Option<bool>,
+    /// Allow an address off loopback without TLS.
+    #[schemars(extend("default" = false))]
+    pub plaintext: Option<bool>,
+    /// Offer HTTP/2 in the TLS handshake.
+    #[schemars(extend("default" = false))]
+    pub http2: Option<bool>,
+    /// Bounds on what one peer may cost.
+    pub limits: Option<Limits>,
+}
+
+/// TLS, on TCP only.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM chain, leaf first.
+    pub cert_file: String,
+    /// PEM private key.
+    pub key_file: String,
+    /// Authorities of client certificates; if given, a client certificate is required.
+    pub client_ca_file: Option<String>,
+}
+
+/// Bounds on what one peer may cost.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections of this listener.
+    #[schemars(extend("default" = 10_000), range(min = 1, max = 1_000_000))]
+    pub max_connections: Option<u32>,
+    /// Longest a TLS handshake or the wait for the next request may take.
+    #[schemars(extend("default" = "60s"))]
+    pub idle_timeout: Option<Duration>,
+    /// Longest a request head may take to arrive.
+    #[schemars(extend("default" = "10s"))]
+    pub header_timeout: Option<Duration>,
+    /// Size of a request head, 8KiB to 1MiB.
+    #[schemars(extend("default" = "64KiB"))]
+    pub max_header_bytes: Option<Size>,
+    /// Size of a request body.
+    #[schemars(extend("default" = "32MiB"))]
+    pub max_body_bytes: Option<Size>,
+    /// Longest a peer may go without reading or sending a byte of a body.
+    #[schemars(extend("default" = "30s"))]
+    pub stall_timeout: Option<Duration>,
+}
+
+/// Where operators connect: metrics, probes, status.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Admin {
+    /// IP address and port.
+    #[schemars(extend("default" = "127.0.0.1:8101"))]
+    pub address: Option<String>,
+    /// Let `/status` name secret paths.
+    #[schemars(extend("default" = false))]
+    pub show_paths: Option<bool>,
+}
+
+/// Which credentials callers may bring.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Auth {
+    /// Answer callers that bring Vault tokens from the cache; off: forward them.
+    #[schemars(extend("default" = true))]
+    pub vault_tokens: Option<bool>,
+}
+
+/// How long rights are believed.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Policy {
+    /// Who decides; `upstream`: its own answers are the proof.
+    #[schemars(extend("default" = "upstream", "enum" = ["upstream"]))]
+    pub source: Option<String>,
+    /// The longest a change of policy or token goes unseen, at least 1s.
+    #[schemars(extend("default" = "60s"))]
+    pub refresh: Option<Duration>,
+}
+
+/// What is kept, and how long.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Cache {
+    /// Ceiling on the bytes of answers held, at least 64KiB.
+    #[schemars(extend("default" = "256MiB"))]
+    pub max_bytes: Option<Size>,
+    /// Lifetimes of KV secrets.
+    pub kv: Option<Kv>,
+    /// Exceptions by path; the first match wins.
+    #[schemars(extend("default" = []))]
+    pub rules: Option<Vec<Rule>>,
+}
+
+/// Lifetimes of KV secrets.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Kv {
+    /// How long an answer is served without asking the upstream.
+    #[schemars(extend("default" = "60s"))]
+    pub ttl: Option<Duration>,
+    /// Share of `ttl` after which a hot entry is refreshed in the background; 1: never.
+    #[schemars(extend("default" = 0.8), range(min = 0, max = 1))]
+    pub refresh_ahead: Option<f64>,
+    /// How long past `ttl` it is served while the upstream is unreachable, failing or limiting.
+    #[schemars(extend("default" = "1h"))]
+    pub stale_if_error: Option<Duration>,
+    /// The same while the upstream is sealed.
+    #[schemars(extend("default" = "0s"))]
+    pub stale_if_sealed: Option<Duration>,
+    /// How long "not found" is kept.
+    #[schemars(extend("default" = "2s"))]
+    pub negative_ttl: Option<Duration>,
+}
+
+/// An exception for the paths that match.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Rule {
+    /// Vault path glob without `/v1/`: `+` is one segment, a final `*` any rest.
+    pub path: String,
+    /// `false`: matching paths are never cached.
+    #[schemars(extend("default" = true))]
+    pub cache: Option<bool>,
+    /// Instead of `cache.kv.ttl`.
+    pub ttl: Option<Duration>,
+    /// Instead of `cache.kv.stale_if_error`.
+    pub stale_if_error: Option<Duration>,
+    /// Instead of `cache.kv.stale_if_sealed`.
+    pub stale_if_sealed: Option<Duration>,
+    /// Instead of `cache.kv.negative_ttl`.
+    pub negative_ttl: Option<Duration>,
+}
+
+/// What is written to standard error.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Log {
+    /// How much.
+    #[schemars(extend("default" = "info", "enum" = ["error", "warn", "info", "debug", "trace"]))]
+    pub level: Option<String>,
+    /// `json`: one object a line; `text`: for people.
+    #[schemars(extend("default" = "json", "enum" = ["json", "text"]))]
+    pub format: Option<String>,
+}
+
+/// How the process ends.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long open requests may take after SIGTERM.
+    #[schemars(extend("default" = "30s"))]
+    pub drain: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests;

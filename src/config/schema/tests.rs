@@ -1,0 +1,169 @@
+//! Holds schema, readers, example and reference page together.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::schema;
+use crate::config::Source;
+
+const EXAMPLE: &str = "config/vaultlet.example.yaml";
+const PAGE: &str = "docs/configuration.md";
+
+/// A key of the schema: its dotted name, `[]` for the entries of a list.
+struct Key {
+    name: String,
+    schema: Value,
+}
+
+impl Key {
+    /// The default as `--set` takes it. `None`: there is none, or the key belongs to a list's entry.
+    fn default(&self) -> Option<String> {
+        let default = self.schema.get("default").filter(|_| !self.name.contains("[]"))?;
+        Some(default.as_str().map_or_else(|| default.to_string(), str::to_owned))
+    }
+
+    fn leaf(&self) -> &str {
+        self.name.rsplit(['.', ']']).next().unwrap()
+    }
+}
+
+/// Every key, sections before what is in them.
+fn keys() -> Vec<Key> {
+    fn walk(prefix: &str, schema: &Value, keys: &mut Vec<Key>) {
+        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+            let name = format!("{prefix}{name}");
+            keys.push(Key { name: name.clone(), schema: schema.clone() });
+            walk(&format!("{name}."), schema, keys);
+            walk(&format!("{name}[]."), &schema["items"], keys);
+        }
+    }
+    let mut keys = Vec::new();
+    walk("", schema().as_value(), &mut keys);
+    assert!(keys.len() > 50, "{} keys", keys.len());
+    keys
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+fn load(sets: Vec<String>) -> Result<crate::config::Config, String> {
+    Source { sets, ..Source::default() }.load().map_err(|problems| problems.to_string())
+}
+
+#[test]
+fn the_example_is_the_defaults() {
+    let file = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLE));
+
+    assert_eq!(Source { file, ..Source::default() }.load(), Source::default().load());
+}
+
+#[test]
+fn the_example_has_every_key_and_no_other() {
+    let example = read(EXAMPLE);
+    for key in keys() {
+        let mut lines = example.lines().map(|line| line.trim_start_matches([' ', '#', '-', '[']));
+        let found = lines.any(|line| line.starts_with(&format!("{}:", key.leaf())));
+        assert!(found, "{} is not in {EXAMPLE}", key.name);
+    }
+}
+
+#[test]
+fn what_the_example_has_commented_out_is_right_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("vaultlet.yaml");
+    for name in ["ca.pem", "tls.crt", "tls.key", "clients.pem"] {
+        std::fs::write(directory.path().join(name), "").unwrap();
+    }
+    let example = read(EXAMPLE);
+    let lines = example.lines().filter(|line| !line.contains(" rules: []"));
+    let lines = lines.filter(|line| !line.starts_with("  address: https"));
+    let text: Vec<_> = lines
+        .map(|line| match line.trim_start().strip_prefix('#') {
+            Some(key) if !key.starts_with(' ') => line.replacen('#', "", 1),
+            _ => line.to_owned(),
+        })
+        .collect();
+    std::fs::write(&file, text.join("\n")).unwrap();
+
+    let config = Source { file: Some(file), ..Source::default() }.load();
+
+    let config = config.map_err(|problems| problems.to_string()).unwrap();
+    assert_eq!(config.upstream.addresses.len(), 2);
+    assert_eq!(config.listeners.len(), 2);
+    assert!(config.listeners[0].tls.as_ref().unwrap().client_ca_file.is_some());
+    assert_eq!(config.cache.rules.len(), 2);
+}
+
+#[test]
+fn the_readers_have_the_defaults_of_the_schema() {
+    for key in keys() {
+        let Some(default) = key.default() else { continue };
+        let set = format!("{}={default}", key.name);
+        assert_eq!(load(vec![set.clone()]), load(vec![]), "--set {set}");
+    }
+    for key in keys().iter().filter(|key| key.name.starts_with("listeners[].")) {
+        let Some(default) = key.schema.get("default").filter(|_| key.leaf() != "mode") else {
+            continue;
+        };
+        let default = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let set = format!("{}={default}", key.name.replace("[]", ".0"));
+        assert_eq!(load(vec![set.clone()]), load(vec![]), "--set {set}");
+    }
+}
+
+#[test]
+fn the_readers_have_the_keys_of_the_schema() {
+    let all = keys();
+    let sections = all.iter().filter(|key| {
+        key.schema.get("properties").is_some() || key.schema["items"].get("properties").is_some()
+    });
+    for section in sections {
+        let list = section.schema["items"].get("properties").is_some();
+        let name = section.name.replace("[]", ".0") + if list { ".0" } else { "" };
+        let prefix = section.name.clone() + if list { "[]." } else { "." };
+        let inside = all.iter().filter_map(|key| key.name.strip_prefix(&prefix));
+        let mut inside: Vec<_> = inside.filter(|name| !name.contains(['.', '['])).collect();
+        inside.sort_unstable();
+
+        let problems = load(vec![format!("{name}.qqqqqqqq=1")]).unwrap_err();
+
+        let expected = format!("known keys here: {}", inside.join(", "));
+        assert!(problems.lines().any(|line| line.ends_with(&expected)), "{problems}\n{expected}");
+    }
+}
+
+/// The reference table. To write it to the page: `BLESS=1 cargo test reference`.
+#[test]
+fn the_reference_page_is_the_schema() {
+    const MARKS: [&str; 2] = ["<!-- keys: from the schema -->\n", "<!-- end of keys -->\n"];
+    let page = read(PAGE);
+    let (before, rest) = page.split_once(MARKS[0]).unwrap();
+    let (_, after) = rest.split_once(MARKS[1]).unwrap();
+    let expected = [before, MARKS[0], &table(), MARKS[1], after].concat();
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE), &expected).unwrap();
+    }
+
+    assert!(
+        read(PAGE) == expected,
+        "{PAGE} has old keys: BLESS=1 cargo test reference writes them"
+    );
+}
+
+fn table() -> String {
+    let mut table = "| key | default | meaning |\n|---|---|---|\n".to_owned();
+    for Key { name, schema } in keys() {
+        let default = schema.get("default").map(|default| format!("`{default}`"));
+        let meaning = schema["description"].as_str().unwrap();
+        let words = schema["enum"].as_array().map(|words| {
+            let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
+            format!(" One of `{}`.", words.join("`, `"))
+        });
+        let (default, words) = (default.unwrap_or_default(), words.unwrap_or_default());
+        writeln!(table, "| `{name}` | {default} | {meaning}{words} |").unwrap();
+    }
+    table
+}

@@ -1,0 +1,148 @@
+//! Where the configuration comes from: a file, the command line, the environment.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::Config;
+use super::overlay;
+use super::problem::{Origin, Problem, Problems, Report};
+use super::reader::{Context, Field};
+use super::sections;
+use super::tree::{Node, Value};
+
+/// No configuration is this large; what is larger is something else.
+const LARGEST: u64 = 1 << 20;
+
+/// Variables of the `vault` and `bao` commands, without `VAULT_` and `BAO_`, and our keys.
+const TWINS: [(&str, &str); 5] = [
+    ("ADDR", "upstream.address"),
+    ("NAMESPACE", "upstream.namespace"),
+    ("CACERT", "upstream.ca_file"),
+    ("TLS_SERVER_NAME", "upstream.tls_server_name"),
+    ("SKIP_VERIFY", "upstream.tls_skip_verify"),
+];
+
+/// What may be given whole: `VAULTLET_LISTENERS='[{unix: /run/vaultlet.sock}]'`. Other variables
+/// without `__` are not ours: Kubernetes sets `VAULTLET_PORT` for a service of our name.
+const SECTIONS: [&str; 8] =
+    ["admin", "auth", "cache", "listeners", "log", "policy", "shutdown", "upstream"];
+
+/// No key is deeper: `listeners.0.tls.cert_file` has four names.
+const DEEPEST: usize = 8;
+
+/// Where a configuration comes from. Kept, and loaded again on SIGHUP.
+///
+/// Each of these wins over those after it: `--set`, `VAULTLET_A__B__C`, the file, the variables of
+/// the `vault` and `bao` commands, the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The file; `None`: nothing but the others.
+    pub file: Option<PathBuf>,
+    /// `a.b.c=VALUE`, the last of a key wins.
+    pub sets: Vec<String>,
+    /// The environment, as it was at the start.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// Reads and checks everything.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong at once; only a file that cannot be read as YAML is reported alone.
+    pub fn load(&self) -> Result<Config, Problems> {
+        let report = Report::default();
+        let mut root = match self.document() {
+            Ok(root) => root,
+            Err((origin, what, hint)) => {
+                let problem = Problem { origin, key: String::new(), what, hint: hint.to_owned() };
+                return Err(Problems { file: self.file.clone(), list: vec![problem] });
+            }
+        };
+        self.lay_over(&mut root, &report);
+        let directory = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let context = Context { report: &report, directory };
+        let config = Field::root(&root, &context).section(sections::config);
+        report.into_result(config, self.file.clone())
+    }
+
+    /// The file as a tree; an empty one without a file. `Err`: where, what, and the way out.
+    fn document(&self) -> Result<Node, (Origin, String, &'static str)> {
+        let Some(path) = &self.file else {
+            return Ok(Node { value: Value::Null, origin: Origin::Default });
+        };
+        let mut text = String::new();
+        let read =
+            File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
+        if let Err(error) = read {
+            let hint = "give --config a YAML file that this user can read";
+            return Err((Origin::Default, format!("cannot be read: {error}"), hint));
+        }
+        if text.len() as u64 > LARGEST {
+            let hint = "give --config the configuration, which is far smaller";
+            return Err((Origin::Default, "is larger than 1 MiB".to_owned(), hint));
+        }
+        Node::parse(&text).map_err(|error| {
+            let hint = "check the indentation, and put text with special characters in quotes";
+            (error.origin, format!("not YAML: {}", error.reason), hint)
+        })
+    }
+
+    /// From the weakest to the strongest.
+    fn lay_over(&self, root: &mut Node, report: &Report) {
+        self.lay_twins_under(root, report);
+        for (name, value) in &self.environment {
+            if let Some(key) = key_of(name) {
+                lay(root, &key, value, &Origin::Environment(name.clone()), report);
+            }
+        }
+        for set in &self.sets {
+            let Some((key, value)) = set.split_once('=') else {
+                let hint = "write --set upstream.timeout=30s";
+                report.add(&Origin::Flag, "", "expected KEY=VALUE, found no `=`", hint);
+                continue;
+            };
+            lay(root, key, value, &Origin::Flag, report);
+        }
+    }
+
+    /// Sets what the file leaves open, as the commands of Vault and OpenBao read their environment.
+    fn lay_twins_under(&self, root: &mut Node, report: &Report) {
+        for (name, key) in TWINS {
+            // As `bao` does: a twin that is there wins even if it is empty, and empty means unset.
+            let twins = [format!("BAO_{name}"), format!("VAULT_{name}")];
+            let found = twins.iter().find_map(|twin| self.environment.get_key_value(twin));
+            let Some((name, value)) = found.filter(|(_, value)| !value.is_empty()) else {
+                continue;
+            };
+            let spoken_for =
+                key == "upstream.address" && !overlay::free(root, "upstream.addresses");
+            if spoken_for || !overlay::free(root, key) {
+                continue;
+            }
+            let origin = Origin::Environment(name.clone());
+            let value = match (key, value.as_str()) {
+                // Go's strconv.ParseBool.
+                ("upstream.tls_skip_verify", "1" | "t" | "T" | "TRUE" | "True") => "true",
+                ("upstream.tls_skip_verify", "0" | "f" | "F" | "FALSE" | "False") => "false",
+                (_, value) => value,
+            };
+            overlay::set(root, key, value, &origin, report);
+        }
+    }
+}
+
+fn lay(root: &mut Node, key: &str, value: &str, origin: &Origin, report: &Report) {
+    if key.split('.').count() > DEEPEST {
+        return report.add(origin, "", "unknown key", "see `vaultlet schema` for the known keys");
+    }
+    overlay::set(root, key, value, origin, report);
+}
+
+/// `VAULTLET_A__B__C` is `a.b.c`.
+fn key_of(variable: &str) -> Option<String> {
+    let key = variable.strip_prefix("VAULTLET_")?.to_ascii_lowercase().replace("__", ".");
+    (key.contains('.') || SECTIONS.contains(&key.as_str())).then_some(key)
+}

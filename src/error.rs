@@ -1,0 +1,166 @@
+//! Every way a request can fail in vaultlet itself, and what the caller is told about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+
+use crate::body::{self, Response};
+
+/// A cause that is logged and never matched on.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The same where several callers wait for one answer and so share one failure.
+pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
+
+/// What keeps the upstream from being asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trouble {
+    /// It does not answer, answers with a failure, or turns requests away.
+    Failing,
+    /// It answers that it is sealed: an operator's act, not an accident.
+    Sealed,
+}
+
+/// Why a request got no answer from the upstream or the cache.
+///
+/// There is one variant per outcome *the caller can act on*, not one per library that can fail.
+/// `Display` is the body of the answer, so it never names a host, a policy or a path; whatever an
+/// operator needs to know travels in `source` and is logged once, in `edge`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The upstream answered that it could not answer.
+    #[error("the upstream answered with a failure, and nothing cached may stand in for it")]
+    Failing(StatusCode, Trouble),
+    /// The upstream answered, and the answer cannot be what it was asked for.
+    #[error(
+        "the upstream's answer could not be understood, and nothing cached may stand in for it"
+    )]
+    Garbage(#[source] SharedError),
+    /// The upstream broke off before it answered: what was asked of it may have happened.
+    #[error("the upstream broke off, and nothing cached may stand in for its answer")]
+    Lost(#[source] SharedError),
+    /// The request can be read in two ways, or not at all.
+    #[error("request refused: {0}")]
+    Malformed(&'static str),
+    /// The node has as many requests waiting for the upstream as it accepts.
+    #[error("too many requests are waiting for the upstream; try again")]
+    Overloaded,
+    /// The listener asks for a header that web pages cannot make a browser or server send.
+    #[error("missing header \"X-Vault-Request: true\"")]
+    RequestHeader,
+    /// The upstream did not answer in time, and nothing cached may stand in for it.
+    #[error("the upstream did not answer within {0:?}, and nothing cached may stand in for it")]
+    Timeout(Duration),
+    /// The body is larger than the upstream would take.
+    #[error("request body is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The upstream could not be reached, and nothing was sent to it; nothing cached may stand in.
+    #[error("the upstream cannot be reached, and nothing cached may stand in for it")]
+    Unreachable(#[source] SharedError),
+}
+
+/// A cause that no library has given.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Because(&'static str);
+
+impl Error {
+    /// An answer that is not one.
+    pub fn garbage(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Garbage(Arc::new(cause))
+    }
+
+    /// An answer that is not one, for a reason of our own.
+    pub fn nonsense(why: &'static str) -> Self {
+        Self::garbage(Because(why))
+    }
+
+    /// No answer, for a reason of our own.
+    pub fn silent(why: &'static str) -> Self {
+        Self::unreachable(Because(why))
+    }
+
+    /// No connection to ask on.
+    pub fn unreachable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Unreachable(Arc::new(cause))
+    }
+
+    /// Whether the request may have reached the upstream, and done there what it does.
+    pub fn arrived(&self) -> bool {
+        !matches!(self, Self::Overloaded | Self::Unreachable(_))
+    }
+
+    /// What this says about the upstream; `None` where it is the request that is at fault.
+    pub fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Failing(_, trouble) => Some(*trouble),
+            Self::Garbage(_) | Self::Lost(_) | Self::Timeout(_) | Self::Unreachable(_) => {
+                Some(Trouble::Failing)
+            }
+            Self::Malformed(_) | Self::Overloaded | Self::RequestHeader | Self::TooLarge(_) => None,
+        }
+    }
+
+    /// A status that Vault's clients already handle.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Failing(status, _) => *status,
+            Self::Garbage(_) | Self::Lost(_) | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::RequestHeader => StatusCode::FORBIDDEN,
+            Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        }
+    }
+
+    /// The answer in Vault's shape: `{"errors":["vaultlet: …"]}`.
+    pub fn into_response(self) -> Response {
+        let text = serde_json::json!({ "errors": [format!("vaultlet: {self}")] }).to_string();
+        let mut response = hyper::Response::new(body::full(text));
+        *response.status_mut() = self.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        match self {
+            Self::Overloaded => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // Where one request ends and the next begins may be what was ambiguous.
+            Self::Malformed(_) | Self::TooLarge(_) => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => (),
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_cause_is_kept_for_the_log_and_out_of_the_body() {
+        let error = Error::silent("dial 192.0.2.7:8200: connection refused");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+
+        let response = error.into_response();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+
+        assert!(cause.contains("192.0.2.7"));
+        assert_eq!(status, StatusCode::BAD_GATEWAY);
+        assert!(body.starts_with(br#"{"errors":["vaultlet: the upstream cannot be reached"#));
+        assert!(!body.windows(9).any(|w| w == b"192.0.2.7"));
+    }
+
+    #[test]
+    fn who_is_turned_away_is_told_when_to_come_back() {
+        assert_eq!(Error::Overloaded.into_response().headers()[RETRY_AFTER], "1");
+    }
+}

@@ -1,0 +1,335 @@
+//! Everything the process counts.
+//!
+//! One struct, built once in `app` and passed down; there is no global registry, so two proxies in
+//! one test process do not share counters. Methods take enums, never strings: a path, a token or a
+//! caller's name cannot become a label by accident. What a cached read touches is resolved to
+//! handles beforehand; everything else looks its labels up.
+
+use std::time::Duration;
+
+use hyper::StatusCode;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+mod labels;
+
+pub use labels::{Cause, Decision, Lookup, Operation, Outcome, Route};
+
+/// Seconds: a hit takes microseconds, the upstream a millisecond to a minute; 0.05 and 0.2 are the
+/// objectives for retrieval and for generation.
+const BOUNDS: [f64; 14] =
+    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 10.0];
+
+/// Handles to every series of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    hit: (IntCounter, Histogram),
+    upstream_requests: IntCounterVec,
+    upstream_durations: HistogramVec,
+    upstream_up: IntGaugeVec,
+    upstream_sealed: IntGaugeVec,
+    cache_entries: IntGaugeVec,
+    cache_bytes: IntGaugeVec,
+    cache_evictions: IntCounterVec,
+    coalesced: IntCounter,
+    logins: IntCounterVec,
+    identities: IntGaugeVec,
+    decisions: IntCounterVec,
+    proof: IntCounter,
+    stale: IntCounter,
+    shed: IntCounter,
+    reloads: IntCounterVec,
+}
+
+impl Metrics {
+    /// Registers every series, so that a scrape shows zeros before the first request.
+    ///
+    /// # Errors
+    /// A name or label is not one Prometheus accepts: a mistake in this file.
+    pub fn new() -> prometheus::Result<Self> {
+        let series = Series(Registry::new());
+        let requests = series.counters(
+            "vaultlet_requests_total",
+            "Requests answered, by route, by how the answer was come by and by its status.",
+            &["route", "result", "code"],
+        )?;
+        let durations = series.histograms(
+            "vaultlet_request_duration_seconds",
+            "From the request's head to the answer's, by route and by how it was come by.",
+            &["route", "result"],
+        )?;
+        let decisions = series.counters(
+            "vaultlet_policy_decisions_total",
+            "Decisions on reads of secrets, by decision and by what decided.",
+            &["decision", "source"],
+        )?;
+        let metrics = Self {
+            hit: (
+                requests.with_label_values(&["kv_read", "hit", "200"]),
+                durations.with_label_values(&["kv_read", "hit"]),
+            ),
+            proof: decisions.with_label_values(&["allow", "proof"]),
+            requests,
+            durations,
+            decisions,
+            upstream_requests: series.counters(
+                "vaultlet_upstream_requests_total",
+                "Requests sent to the upstream, by operation and by its answer.",
+                &["operation", "code"],
+            )?,
+            upstream_durations: series.histograms(
+                "vaultlet_upstream_request_duration_seconds",
+                "Time the upstream took to begin its answer.",
+                &["operation", "code"],
+            )?,
+            upstream_up: series.gauges(
+                "vaultlet_upstream_up",
+                "Whether the upstream's address answers its health check.",
+                &["address"],
+            )?,
+            upstream_sealed: series.gauges(
+                "vaultlet_upstream_sealed",
+                "Whether the upstream's address says that it is sealed.",
+                &["address"],
+            )?,
+            cache_entries: series.gauges(
+                "vaultlet_cache_entries",
+                "Entries held, by cache.",
+                &["cache"],
+            )?,
+            cache_bytes: series.gauges(
+                "vaultlet_cache_bytes",
+                "Bytes of the entries held, by cache.",
+                &["cache"],
+            )?,
+            cache_evictions: series.counters(
+                "vaultlet_cache_evictions_total",
+                "Entries dropped, by cache and cause.",
+                &["cache", "cause"],
+            )?,
+            coalesced: series.counter(
+                "vaultlet_coalesced_requests_total",
+                "Requests that waited for another's answer.",
+            )?,
+            logins: series.counters(
+                "vaultlet_logins_total",
+                "Vault tokens looked up or seen being issued, by result.",
+                &["result"],
+            )?,
+            identities: series.gauges(
+                "vaultlet_identities",
+                "Logins known, by result of their last check.",
+                &["result"],
+            )?,
+            stale: series.counter(
+                "vaultlet_stale_responses_total",
+                "Answers given past their time because the upstream could not be asked.",
+            )?,
+            shed: series.counter(
+                "vaultlet_shed_requests_total",
+                "Requests refused because too many were waiting.",
+            )?,
+            reloads: series.counters(
+                "vaultlet_reloads_total",
+                "Configuration and certificate files read again, by result.",
+                &["result"],
+            )?,
+            registry: series.0,
+        };
+        metrics.show_zeros();
+        #[cfg(target_os = "linux")]
+        metrics
+            .registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        Ok(metrics)
+    }
+
+    fn show_zeros(&self) {
+        for lookup in [Lookup::Dead, Lookup::Failed, Lookup::Learnt, Lookup::Limited] {
+            self.logins.with_label_values(&[lookup.label()]);
+        }
+        for cause in [Cause::Expired, Cause::Invalidated, Cause::Size] {
+            self.cache_evictions.with_label_values(&["kv", cause.label()]);
+        }
+        for (decision, source) in [("allow", "upstream"), ("deny", "upstream")] {
+            self.decisions.with_label_values(&[decision, source]);
+        }
+        for result in ["ok", "failed"] {
+            self.reloads.with_label_values(&[result]);
+        }
+        let info = prometheus::IntGauge::with_opts(
+            Opts::new("vaultlet_build_info", "The program's version; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        );
+        if let Ok(info) = info {
+            info.set(1);
+            // The name is used nowhere else, so it cannot be taken.
+            drop(self.registry.register(Box::new(info)));
+        }
+    }
+
+    /// Counts an answered request.
+    pub fn request(&self, route: Route, outcome: Outcome, code: StatusCode, took: Duration) {
+        if let (Route::KvRead, Outcome::Hit, StatusCode::OK) = (route, outcome, code) {
+            self.hit.0.inc();
+            self.hit.1.observe(took.as_secs_f64());
+            return;
+        }
+        let (route, result) = (route.label(), outcome.label());
+        self.requests.with_label_values(&[route, result, code.as_str()]).inc();
+        self.durations.with_label_values(&[route, result]).observe(took.as_secs_f64());
+        match outcome {
+            Outcome::Collapsed => self.coalesced.inc(),
+            Outcome::Shed => self.shed.inc(),
+            Outcome::Stale => self.stale.inc(),
+            _ => (),
+        }
+    }
+
+    /// Counts a request to the upstream; `None`: it gave no answer.
+    pub fn upstream(&self, operation: Operation, code: Option<StatusCode>, took: Duration) {
+        let code = code.as_ref().map_or("error", StatusCode::as_str);
+        let labels = &[operation.label(), code];
+        self.upstream_requests.with_label_values(labels).inc();
+        self.upstream_durations.with_label_values(labels).observe(took.as_secs_f64());
+    }
+
+    /// Records what an address of the upstream last said of itself.
+    pub fn upstream_health(&self, address: &str, up: bool, sealed: bool) {
+        self.upstream_up.with_label_values(&[address]).set(i64::from(up));
+        self.upstream_sealed.with_label_values(&[address]).set(i64::from(sealed));
+    }
+
+    /// Records how much the cache of secrets holds.
+    pub fn cache_size(&self, entries: u64, bytes: u64) {
+        self.cache_entries.with_label_values(&["kv"]).set(entries.try_into().unwrap_or(i64::MAX));
+        self.cache_bytes.with_label_values(&["kv"]).set(bytes.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Counts an entry that was dropped.
+    pub fn evicted(&self, cause: Cause) {
+        self.cache_evictions.with_label_values(&["kv", cause.label()]).inc();
+    }
+
+    /// Counts what was learnt of a token.
+    pub fn login(&self, lookup: Lookup) {
+        self.logins.with_label_values(&[lookup.label()]).inc();
+    }
+
+    /// Records how many logins are known.
+    pub fn logins_known(&self, known: usize) {
+        self.identities.with_label_values(&["known"]).set(known.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// Counts a decision on a read.
+    pub fn decided(&self, decision: Decision) {
+        match decision {
+            Decision::Proven => self.proof.inc(),
+            Decision::UpstreamAllowed => {
+                self.decisions.with_label_values(&["allow", "upstream"]).inc();
+            }
+            Decision::UpstreamDenied => {
+                self.decisions.with_label_values(&["deny", "upstream"]).inc();
+            }
+        }
+    }
+
+    /// Counts a file that was read again.
+    pub fn reloaded(&self, ok: bool) {
+        self.reloads.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// The text Prometheus scrapes.
+    ///
+    /// # Errors
+    /// A collector gave something that cannot be encoded.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// Registers as it makes, so that no series can be forgotten.
+struct Series(Registry);
+
+impl Series {
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        let made = IntCounter::new(name, help)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counters(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        let made = IntCounterVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<HistogramVec> {
+        let made =
+            HistogramVec::new(HistogramOpts::new(name, help).buckets(BOUNDS.into()), labels)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scrape_shows_the_series_before_the_first_request() {
+        let text = Metrics::new().unwrap().render().unwrap();
+
+        for series in [
+            r#"vaultlet_requests_total{code="200",result="hit",route="kv_read"} 0"#,
+            r#"vaultlet_cache_evictions_total{cache="kv",cause="size"} 0"#,
+            r#"vaultlet_policy_decisions_total{decision="deny",source="upstream"} 0"#,
+            "vaultlet_build_info{version=",
+        ] {
+            assert!(text.contains(series), "{series} is missing from:\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_counted_once_under_its_labels() {
+        let metrics = Metrics::new().unwrap();
+
+        metrics.request(Route::KvRead, Outcome::Hit, StatusCode::OK, Duration::from_micros(9));
+        metrics.request(
+            Route::List,
+            Outcome::Shed,
+            StatusCode::SERVICE_UNAVAILABLE,
+            Duration::ZERO,
+        );
+
+        let text = metrics.render().unwrap();
+        for series in [
+            r#"vaultlet_requests_total{code="200",result="hit",route="kv_read"} 1"#,
+            r#"vaultlet_requests_total{code="503",result="shed",route="list"} 1"#,
+            "vaultlet_shed_requests_total 1",
+        ] {
+            assert!(text.contains(series), "{series} is missing from:\n{text}");
+        }
+    }
+}

@@ -17,6 +17,7 @@ pub mod body;
 pub mod watch;
 
 // The question.
+pub mod request;
 
 // Vault, and who asks it.
 

@@ -1,0 +1,128 @@
+//! The canonical request: what a caller asks for, in one form, made once.
+//!
+//! The same form is the cache key and what routing decides on. Only requests whose meaning is
+//! beyond doubt are *exact*; whatever the upstream might read in another way is forwarded byte for
+//! byte and never cached, and what could be read in two ways by two programs is refused. Nothing
+//! is ever repaired.
+
+use std::borrow::Cow;
+
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Method, Version};
+
+use crate::error::Error;
+
+mod headers;
+mod target;
+
+pub use headers::{Directive, Headers, NAMESPACE, Namespace, TOKEN};
+pub use target::{Malformed, Target};
+
+/// One request, borrowed from its head.
+#[derive(Debug)]
+pub struct Call<'r> {
+    /// Path and query.
+    pub target: Target<'r>,
+    /// What its headers say to Vault and to the cache.
+    pub headers: Headers<'r>,
+    method: &'r Method,
+    body: bool,
+}
+
+/// A read that may be answered from the cache, if its mount is a KV mount.
+#[derive(Clone, Debug)]
+pub struct Read<'r> {
+    /// Namespace and path as the upstream's policies see them: no `/v1/`, no slash at either end.
+    pub path: Cow<'r, str>,
+    /// The version asked for by `?version=`; `None`: the current one.
+    pub version: Option<u32>,
+    /// How many bytes of the path name the namespace, with its slash.
+    pub namespace: usize,
+    /// What is read.
+    pub kind: ReadKind,
+}
+
+/// What a [`Read`] reads.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReadKind {
+    /// `sys/internal/ui/mounts/<path>`, which the `bao` and `vault` commands ask for before each
+    /// KV request. Its answer may differ from one rights class to another.
+    Mount,
+    /// Perhaps a secret; the mount tells.
+    Secret,
+}
+
+impl<'r> Call<'r> {
+    /// Reads a request's head.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what two programs could read in two ways.
+    pub fn parse(head: &'r Parts) -> Result<Self, Error> {
+        let Some(target) = head.uri.path_and_query() else {
+            return Err(Error::Malformed("the request target has no path"));
+        };
+        let target = Target::parse(target.as_str().as_bytes())?;
+        let headers = Headers::parse(&head.headers)?;
+        let length = head.headers.get(CONTENT_LENGTH).map(|length| length.as_bytes() != b"0");
+        let chunked = head.headers.contains_key(TRANSFER_ENCODING);
+        let body = chunked || length.unwrap_or(false);
+        if head.version != Version::HTTP_2 {
+            headers::frame(&head.headers, head.version == Version::HTTP_11)?;
+        }
+        if head.method == Method::CONNECT {
+            return Err(Error::Malformed("CONNECT is not served here"));
+        }
+        if body && head.version == Version::HTTP_10 {
+            return Err(Error::Malformed("an HTTP/1.0 request may not carry a body"));
+        }
+        Ok(Self { target, headers, method: &head.method, body })
+    }
+
+    /// The verb.
+    pub fn method(&self) -> &'r Method {
+        self.method
+    }
+
+    /// The namespace it is for, if that is beyond doubt: its own, else `default`.
+    pub fn namespace(&self, default: &'r str) -> Option<&'r str> {
+        match self.headers.namespace {
+            Namespace::Absent => Some(default),
+            Namespace::Exact(path) => Some(path),
+            Namespace::Opaque => None,
+        }
+    }
+
+    /// This request as a cacheable read, if it is beyond doubt one. `default`: the namespace of
+    /// requests that name none.
+    pub fn read(&self, default: &'r str) -> Option<Read<'r>> {
+        if self.method != Method::GET || self.body || !self.headers.plain {
+            return None;
+        }
+        let (path, version) = self.target.exact()?;
+        let namespace = self.namespace(default)?;
+        let kind = match path.split_once('/') {
+            Some(("sys", rest)) if mounted(rest) => ReadKind::Mount,
+            None | Some(("auth" | "cubbyhole" | "identity" | "sys", _)) => return None,
+            Some(_) => ReadKind::Secret,
+        };
+        if kind == ReadKind::Mount && version.is_some() {
+            return None;
+        }
+        let path = if namespace.is_empty() {
+            Cow::Borrowed(path)
+        } else {
+            Cow::Owned(format!("{namespace}/{path}"))
+        };
+        let namespace = if namespace.is_empty() { 0 } else { namespace.len() + 1 };
+        Some(Read { path, version, namespace, kind })
+    }
+}
+
+/// Whether the rest of a path below `sys/` asks which mount a path belongs to.
+fn mounted(rest: &str) -> bool {
+    rest.strip_prefix("internal/ui/mounts/").is_some_and(|path| !path.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

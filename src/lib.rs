@@ -14,12 +14,14 @@ pub mod secret;
 pub mod telemetry;
 
 pub mod body;
+pub mod dial;
 pub mod watch;
 
 // The question.
 pub mod request;
 
 // Vault, and who asks it.
+pub mod upstream;
 
 // Answers.
 

@@ -1,0 +1,134 @@
+//! Which of a message's headers go on to the other side?
+
+use hyper::header::{
+    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
+
+use crate::request::{NAMESPACE, TOKEN};
+
+/// Headers that belong to one connection (RFC 9110 section 7.6.1), whether or not `Connection`
+/// names them.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// What a caller could say of itself to a listener that trusts us: never ours to pass on.
+const CLAIMS: [HeaderName; 5] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+const CACHE_DIRECTIVE: HeaderName = HeaderName::from_static("x-vault-cache-control");
+
+/// Removes what does not leave this hop.
+pub fn end_to_end(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// Makes a caller's headers those of a request to the upstream: one hop further, with exactly the
+/// credential we took it to present, and in the namespace we took it to be for.
+pub fn to_upstream(headers: &mut HeaderMap, namespace: &str) {
+    // Only what follows a header named in `TE` may be trailers; hyper frames them anew.
+    let trailers = headers.get(TE).is_some_and(|te| te.as_bytes() == b"trailers");
+    end_to_end(headers);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    for claim in &CLAIMS {
+        headers.remove(claim);
+    }
+    headers.remove(HOST);
+    headers.remove(CACHE_DIRECTIVE);
+    let token = headers.get(TOKEN).is_some_and(|token| !token.as_bytes().trim_ascii().is_empty());
+    let bearer = headers.get(AUTHORIZATION).is_some_and(|it| it.as_bytes().starts_with(b"Bearer "));
+    if token && bearer {
+        headers.remove(AUTHORIZATION);
+    }
+    if !namespace.is_empty()
+        && !headers.contains_key(NAMESPACE)
+        && let Ok(namespace) = HeaderValue::from_str(namespace)
+    {
+        headers.insert(NAMESPACE, namespace);
+    }
+    for secret in [TOKEN, AUTHORIZATION] {
+        if let Some(value) = headers.get_mut(secret) {
+            value.set_sensitive(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn what_belongs_to_one_connection_stays_there() {
+        let mut map = headers(&[
+            ("connection", "keep-alive, x-mine"),
+            ("x-mine", "1"),
+            ("keep-alive", "5"),
+            ("te", "trailers"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-vault-cache-control", "recache"),
+            ("x-kept", "1"),
+        ]);
+
+        to_upstream(&mut map, "");
+
+        assert_eq!(map, headers(&[("te", "trailers"), ("x-kept", "1")]));
+    }
+
+    #[test]
+    fn one_credential_leaves_and_it_is_the_one_that_counts() {
+        let mut both = headers(&[("x-vault-token", "s.1"), ("authorization", "Bearer s.2")]);
+        let mut empty = headers(&[("x-vault-token", " "), ("authorization", "Bearer s.2")]);
+        let mut other = headers(&[("x-vault-token", "s.1"), ("authorization", "Negotiate x")]);
+
+        for map in [&mut both, &mut empty, &mut other] {
+            to_upstream(map, "");
+        }
+
+        assert!(!both.contains_key(AUTHORIZATION));
+        assert!(empty.contains_key(AUTHORIZATION));
+        assert!(other.contains_key(AUTHORIZATION), "an auth plugin's, not a token");
+    }
+
+    #[test]
+    fn the_configured_namespace_is_for_those_that_name_none() {
+        let mut own = headers(&[("x-vault-namespace", "own")]);
+        let mut none = headers(&[]);
+
+        for map in [&mut own, &mut none] {
+            to_upstream(map, "configured");
+        }
+
+        assert_eq!(own[NAMESPACE], "own");
+        assert_eq!(none[NAMESPACE], "configured");
+    }
+}

@@ -1,0 +1,173 @@
+//! Connections to the upstream: TCP, TLS, and the authorities to trust.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::body::Incoming;
+use hyper::{Request, Response, Uri};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tower::timeout::Timeout;
+use tower::util::{BoxCloneSyncService, MapResponse};
+
+use crate::body::Body;
+use crate::config;
+use crate::error::BoxError;
+
+mod stream;
+
+use stream::Stream;
+pub(super) use stream::Switch;
+
+/// Well below the five minutes Vault keeps an idle connection, and the minute many load balancers
+/// do: a connection is given up before its other end closes it under a request.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// The connections, made anew when the authorities to trust change.
+#[derive(Debug)]
+pub(super) struct Pool {
+    client: ArcSwap<Client<Connector, Body>>,
+    settings: Settings,
+}
+
+type Connector = BoxCloneSyncService<Uri, Stream, BoxError>;
+
+#[derive(Debug)]
+struct Settings {
+    ca_file: Option<PathBuf>,
+    server_name: Option<ServerName<'static>>,
+    skip_verify: bool,
+    connect_timeout: Duration,
+}
+
+impl Pool {
+    pub(super) fn new(config: &config::Upstream) -> Result<Self, BoxError> {
+        let server_name = config.tls_server_name.clone().map(ServerName::try_from).transpose()?;
+        let settings = Settings {
+            ca_file: config.ca_file.clone(),
+            server_name,
+            skip_verify: config.tls_skip_verify,
+            connect_timeout: config.connect_timeout,
+        };
+        Ok(Self { client: ArcSwap::from_pointee(settings.client()?), settings })
+    }
+
+    /// Trusts what the file holds now. Requests under way keep their connections.
+    pub(super) fn reload(&self) -> Result<(), BoxError> {
+        self.client.store(Arc::new(self.settings.client()?));
+        Ok(())
+    }
+
+    pub(super) async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let answer = self.client.load().request(request);
+        answer.await
+    }
+}
+
+impl Settings {
+    fn client(&self) -> Result<Client<Connector, Body>, BoxError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(self.connect_timeout));
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls()?).https_or_http();
+        let tls = match &self.server_name {
+            Some(name) => tls.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),
+            None => tls,
+        };
+        // Vault's API gains nothing from HTTP/2 here, and a silent HTTP/2 peer is hard to notice.
+        let tls = tls.enable_http1().wrap_connector(tcp);
+        // The connector's own limit ends with TCP; a handshake that stalls must end too.
+        let timed = Timeout::new(tls, self.connect_timeout);
+        let connector = MapResponse::new(timed, Stream::new);
+        Ok(Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(BoxCloneSyncService::new(connector)))
+    }
+
+    fn tls(&self) -> Result<ClientConfig, BoxError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        if self.skip_verify {
+            let blind = Arc::new(Blind(provider));
+            return Ok(builder
+                .dangerous()
+                .with_custom_certificate_verifier(blind)
+                .with_no_client_auth());
+        }
+        let mut roots = RootCertStore::empty();
+        match &self.ca_file {
+            Some(file) => {
+                for authority in CertificateDer::pem_file_iter(file)? {
+                    roots.add(authority?)?;
+                }
+                if roots.is_empty() {
+                    return Err(format!("{} holds no certificate", file.display()).into());
+                }
+            }
+            // A system store may hold what rustls does not take; the rest is still good.
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    }
+}
+
+/// `upstream.tls_skip_verify`: believes any certificate, and still checks that the peer holds its
+/// key.
+#[derive(Debug)]
+struct Blind(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Blind {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

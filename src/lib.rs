@@ -23,7 +23,11 @@ pub mod request;
 // Vault, and who asks it.
 pub mod upstream;
 
+pub mod identity;
+
 // Answers.
+pub mod cache;
+pub mod kv;
 
 // The product.
 

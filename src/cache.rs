@@ -1,0 +1,229 @@
+//! What is kept: entries by key, bounded in bytes.
+//!
+//! moka is the store and nothing else: it counts bytes and evicts. How long an entry is good, for
+//! whom, and who fetches it are decided in `entry`, `kv` and `flight` (docs/decisions/0002).
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use equivalent::Equivalent;
+use moka::notification::RemovalCause;
+
+use crate::clock::{Clock, Time};
+use crate::identity::Class;
+use crate::metrics::{Cause, Metrics};
+use crate::secret::Fingerprint;
+
+pub mod effect;
+pub mod entry;
+pub mod generations;
+
+use entry::Entry;
+use generations::{Generations, Stamp};
+
+/// What an entry is found by: everything about a cacheable request that can change the answer.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct Key {
+    path: Box<str>,
+    namespace: usize,
+    version: Option<u32>,
+    scope: Scope,
+}
+
+/// For whom an answer is the answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Scope {
+    /// Everyone who may have it.
+    All,
+    /// This caller, whose rights class is not known yet.
+    Caller(Fingerprint),
+    /// A rights class.
+    Class(Class),
+}
+
+/// A [`Key`] that owns nothing, for looking up. Hashes as the owned one does.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRef<'a> {
+    /// Namespace and path, as policies see them.
+    pub path: &'a str,
+    /// How many bytes of it came as a namespace: the server refuses one that does not exist, also
+    /// where namespace and path together spell the path of a secret.
+    pub namespace: usize,
+    /// The version asked for.
+    pub version: Option<u32>,
+    /// For whom.
+    pub scope: Scope,
+}
+
+impl Hash for KeyRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.path.hash(state);
+        self.namespace.hash(state);
+        self.version.hash(state);
+        self.scope.hash(state);
+    }
+}
+
+impl Equivalent<Key> for KeyRef<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.path == &*key.path
+            && self.namespace == key.namespace
+            && self.version == key.version
+            && self.scope == key.scope
+    }
+}
+
+impl KeyRef<'_> {
+    /// The same, owned.
+    pub fn to_key(self) -> Key {
+        let Self { path, namespace, version, scope } = self;
+        Key { path: path.into(), namespace, version, scope }
+    }
+}
+
+impl Key {
+    /// Namespace and path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The same, borrowed.
+    pub fn to_ref(&self) -> KeyRef<'_> {
+        let Self { path, namespace, version, scope } = self;
+        KeyRef { path, namespace: *namespace, version: *version, scope: *scope }
+    }
+}
+
+/// The entries.
+#[derive(Debug)]
+pub struct Store {
+    entries: moka::sync::Cache<Key, Arc<Entry>>,
+    generations: Generations,
+    metrics: Arc<Metrics>,
+}
+
+/// Bookkeeping of an entry beside its answer and its key: moka's node, the proofs, the headers'
+/// table.
+const OVERHEAD: usize = 640;
+
+impl Store {
+    /// Holds at most `max_bytes`, keys and bookkeeping included.
+    pub fn new(max_bytes: u64, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let counted = Arc::clone(&metrics);
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|key: &Key, entry: &Arc<Entry>| {
+                let bytes = OVERHEAD + key.path.len() + entry.answer.bytes();
+                u32::try_from(bytes).unwrap_or(u32::MAX)
+            })
+            .expire_after(Usefulness(clock))
+            .eviction_listener(move |_, _, cause| match cause {
+                RemovalCause::Expired => counted.evicted(Cause::Expired),
+                RemovalCause::Explicit => counted.evicted(Cause::Invalidated),
+                RemovalCause::Size => counted.evicted(Cause::Size),
+                RemovalCause::Replaced => (),
+            })
+            .build();
+        Self { entries, generations: Generations::default(), metrics }
+    }
+
+    /// The entry under `key`, if nothing has changed there since it was read.
+    pub fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+        let entry = self.entries.get(&key)?;
+        self.generations.current(entry.stamp).then_some(entry)
+    }
+
+    /// To be taken before a request leaves whose answer may be stored.
+    pub fn stamp(&self, path: &str) -> Stamp {
+        self.generations.stamp(path)
+    }
+
+    /// Whether an answer read under `stamp` is still worth storing.
+    pub fn current(&self, stamp: Stamp) -> bool {
+        self.generations.current(stamp)
+    }
+
+    /// Stores an entry, with the proofs of the one it replaces; if that was asked for later, it
+    /// stays, with the proofs of this one.
+    pub fn put(&self, key: Key, entry: &Arc<Entry>) {
+        if let Some(other) = self.get(key.to_ref()) {
+            if other.asked > entry.asked {
+                return other.inherit(entry);
+            }
+            entry.inherit(&other);
+        }
+        self.entries.insert(key, Arc::clone(entry));
+    }
+
+    /// Forgets what is known at `path`, in all its versions, however its namespace was written.
+    pub fn forget(&self, path: &str) {
+        self.generations.raise(path);
+        // The likeliest entry's bytes go now; the others' when they expire. None is served again.
+        let likeliest = KeyRef { path, namespace: 0, version: None, scope: Scope::All };
+        self.entries.invalidate(&likeliest);
+    }
+
+    /// Forgets everything.
+    pub fn forget_all(&self) {
+        self.generations.raise_all();
+        self.entries.invalidate_all();
+    }
+
+    /// Withdraws the proofs of some rights classes, everywhere.
+    pub fn disprove(&self, classes: &[Class]) {
+        for (_, entry) in &self.entries {
+            for class in classes {
+                entry.disprove(*class);
+            }
+        }
+    }
+
+    /// Drops what has expired and refreshes the gauges. moka does neither by itself, and what it
+    /// holds on to are secrets: to be called every second.
+    pub fn tidy(&self) {
+        self.entries.run_pending_tasks();
+        self.metrics.cache_size(self.entries.entry_count(), self.entries.weighted_size());
+    }
+
+    /// Entries and bytes held, as of the last [`tidy`](Self::tidy).
+    pub fn size(&self) -> (u64, u64) {
+        (self.entries.entry_count(), self.entries.weighted_size())
+    }
+}
+
+/// Tells moka when an entry is of no more use to anyone, so that its memory goes.
+struct Usefulness(Clock);
+
+impl Usefulness {
+    fn left(&self, entry: &Entry) -> Option<Duration> {
+        let last = entry.life.stale_if_error.max(entry.life.stale_if_sealed).min(entry.life.end);
+        (last < Time::NEVER).then(|| last.since(self.0.now()))
+    }
+}
+
+impl moka::Expiry<Key, Arc<Entry>> for Usefulness {
+    #[expect(clippy::disallowed_types, reason = "moka's own clock, for moka's own housekeeping")]
+    fn expire_after_create(
+        &self,
+        _: &Key,
+        entry: &Arc<Entry>,
+        _: std::time::Instant,
+    ) -> Option<Duration> {
+        self.left(entry)
+    }
+
+    #[expect(clippy::disallowed_types, reason = "moka's own clock, for moka's own housekeeping")]
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        entry: &Arc<Entry>,
+        _: std::time::Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.left(entry)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,313 @@
+//! Who is asking: which rights does a credential carry?
+//!
+//! A Vault token is a name for a *login*: policies, entity, namespace, expiry. Two logins that
+//! agree in everything that can change the upstream's answer to a read are of one *rights class*,
+//! and what the upstream has granted to one of them it grants to the other.
+//!
+//! A login is learnt from `auth/token/lookup-self`, asked with the caller's own token, and
+//! believed for the window W. That question spends a use of a token whose uses are counted, so it
+//! is asked only once a caller has read a secret, the use it spends is given back in the form of one
+//! answer from the cache (docs/decisions/0007), and tokens seen being issued with counted uses are
+//! never asked about.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::{StatusCode, header};
+use quick_cache::sync::Cache;
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Time};
+use crate::error::Error;
+use crate::flight::{Flights, Seat};
+use crate::metrics::{self, Metrics, Operation};
+use crate::request::{NAMESPACE, TOKEN};
+use crate::secret::{Credential, Fingerprint, Fingerprinter, Secret};
+use crate::upstream::{Ask, Upstream, Whole, trouble};
+
+mod login;
+
+pub use login::{Class, Facts, Login};
+
+/// Logins kept. The least used give way; they are looked up again when they come back.
+const MOST_LOGINS: usize = 20_000;
+
+/// The upstream's answer about a token is a kilobyte or two.
+const LIMIT: usize = 256 * 1024;
+
+/// The logins known.
+#[derive(Debug)]
+pub struct Logins {
+    known: Cache<Fingerprint, Arc<Login>>,
+    lookups: Flights<Fingerprint, (), Result<Arc<Login>, Error>>,
+    epochs: Epochs,
+    fingerprints: Fingerprinter,
+    cluster: watch::Receiver<Option<Arc<str>>>,
+    upstream: Arc<Upstream>,
+    window: Duration,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// Raised when logins known so far must be looked up again before they count.
+#[derive(Debug, Default)]
+struct Epochs {
+    all: AtomicU64,
+    /// Of tokens that die with the token that made them.
+    children: AtomicU64,
+}
+
+/// The epochs a login was learnt in.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    all: u64,
+    children: u64,
+}
+
+/// Whether a login may be relied on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Looked up within W.
+    Fresh,
+    /// Good as of its last lookup, which is longer ago.
+    Lapsed,
+    /// Expired, or perhaps revoked.
+    Void,
+}
+
+impl Logins {
+    /// Knows nobody yet.
+    pub fn new(
+        upstream: Arc<Upstream>,
+        fingerprints: Fingerprinter,
+        window: Duration,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            known: Cache::new(MOST_LOGINS),
+            lookups: Flights::default(),
+            epochs: Epochs::default(),
+            fingerprints,
+            cluster: upstream.cluster(),
+            upstream,
+            window,
+            clock,
+            metrics,
+        }
+    }
+
+    /// What stands for `token`.
+    pub fn fingerprint(&self, token: &[u8]) -> Fingerprint {
+        self.fingerprints.of(token)
+    }
+
+    /// The credential itself, for what outlives the request's head.
+    pub fn credential(&self, token: &[u8], fingerprint: Fingerprint) -> Arc<Credential> {
+        Arc::new(Credential { token: Secret::new(token.to_vec()), fingerprint })
+    }
+
+    /// What is known of a credential, whatever its standing.
+    pub fn get(&self, fingerprint: Fingerprint) -> Option<Arc<Login>> {
+        self.known.get(&fingerprint)
+    }
+
+    /// Whether `login` may be relied on now.
+    pub fn standing(&self, login: &Login, now: Time) -> Standing {
+        let current = login.epoch.all == self.epochs.all.load(Ordering::SeqCst)
+            && (login.orphan
+                || login.epoch.children == self.epochs.children.load(Ordering::SeqCst));
+        if !current || now >= login.expires {
+            Standing::Void
+        } else if now.since(login.asked) <= self.window {
+            Standing::Fresh
+        } else {
+            Standing::Lapsed
+        }
+    }
+
+    /// Whether what is known of a login needs no asking: it is fresh, or it never shares, so that
+    /// the upstream decides each time anyway.
+    pub fn settled(&self, login: &Login, now: Time) -> bool {
+        match login.class {
+            Some(_) => self.standing(login, now) == Standing::Fresh,
+            None => now < login.expires,
+        }
+    }
+
+    /// Now, on the clock that logins are measured by.
+    pub fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// The window W.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// Whether the caller should have `login` looked up again before it lapses: it is time, and
+    /// nobody else does.
+    pub fn due(&self, login: &Login, now: Time) -> bool {
+        now.since(login.asked) > self.window.mul_f64(0.8) && login.claim_renewal()
+    }
+
+    /// Asks the upstream about a credential; once, however many wait for the answer.
+    ///
+    /// # Errors
+    /// The upstream could not be asked. That it does not know the token is an answer: a login
+    /// without a class.
+    pub async fn lookup(
+        self: &Arc<Self>,
+        credential: &Arc<Credential>,
+        namespace: Option<&HeaderValue>,
+    ) -> Result<Arc<Login>, Error> {
+        let passenger = match self.lookups.board(&credential.fingerprint, (), |()| true) {
+            Seat::Passenger(passenger) => passenger,
+            Seat::Pilot(pilot) => {
+                let logins = Arc::clone(self);
+                let (credential, namespace) = (Arc::clone(credential), namespace.cloned());
+                let task = tokio::spawn(async move {
+                    let answer = logins.ask(&credential, namespace).await;
+                    pilot.land(answer.clone());
+                    answer
+                });
+                return task.await.map_err(Error::unreachable)?;
+            }
+        };
+        passenger.wait().await.unwrap_or_else(|| Err(Error::silent("a lookup was lost")))
+    }
+
+    async fn ask(
+        &self,
+        credential: &Credential,
+        namespace: Option<HeaderValue>,
+    ) -> Result<Arc<Login>, Error> {
+        let (asked, epoch) = (self.clock.now(), self.epoch());
+        let mut headers = HeaderMap::new();
+        headers.insert(TOKEN, sensitive(credential.token.expose())?);
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(namespace) = namespace {
+            headers.insert(NAMESPACE, namespace);
+        }
+        let target = PathAndQuery::from_static("/v1/auth/token/lookup-self");
+        let answer =
+            self.upstream.ask(Operation::LookupSelf, &Ask::get(target, headers), LIMIT).await;
+        match answer {
+            Ok(Whole::Answer { status: StatusCode::OK, body, .. }) => {
+                let facts = Facts::of_lookup(&body).map_err(|error| {
+                    self.metrics.login(metrics::Lookup::Failed);
+                    Error::garbage(error)
+                })?;
+                let login = self.learn(credential.fingerprint, facts, asked, epoch);
+                login.owe_an_answer();
+                Ok(login)
+            }
+            // A dead token, or one whose policies do not let it ask: either way it stays with the
+            // upstream to say what it may.
+            Ok(Whole::Answer { status: StatusCode::FORBIDDEN, .. }) => {
+                self.metrics.login(metrics::Lookup::Dead);
+                let login = Arc::new(Login::unknown(asked, self.window, epoch));
+                self.known.insert(credential.fingerprint, Arc::clone(&login));
+                Ok(login)
+            }
+            Ok(Whole::Answer { status, body, .. }) => {
+                self.metrics.login(metrics::Lookup::Failed);
+                match trouble(status, &body) {
+                    Some(trouble) => Err(Error::Failing(status, trouble)),
+                    // About the request's namespace, say, and so nothing to remember of the token;
+                    // nor is it an outage, in which the token would be believed for longer.
+                    None => Ok(Arc::new(Login::unknown(asked, self.window, epoch))),
+                }
+            }
+            Ok(Whole::Oversize(_)) => Err(Error::nonsense("a lookup-self answer over 256 KiB")),
+            Err(error) => {
+                self.metrics.login(metrics::Lookup::Failed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes in what an answer that passed through says of a token: a login, a token created, or
+    /// a lookup the caller made for itself.
+    pub fn overhear(&self, facts: Facts, asked: Time, epoch: Epoch) {
+        let fingerprint = self.fingerprints.of(facts.token.expose());
+        // A login's answer does not say whether the token's addresses are bound, so of those only
+        // the one thing is kept that makes asking harmful.
+        if facts.complete || facts.limited() {
+            self.learn(fingerprint, facts, asked, epoch);
+        }
+    }
+
+    fn learn(&self, own: Fingerprint, facts: Facts, asked: Time, epoch: Epoch) -> Arc<Login> {
+        self.metrics.login(if facts.limited() {
+            metrics::Lookup::Limited
+        } else {
+            metrics::Lookup::Learnt
+        });
+        let cluster = self.cluster.borrow().clone();
+        let login = Arc::new(Login::new(facts, cluster.as_deref(), asked, epoch));
+        self.known.insert(own, Arc::clone(&login));
+        login
+    }
+
+    /// Forgets one login: the upstream has refused its token.
+    pub fn forget(&self, fingerprint: Fingerprint) {
+        self.known.remove(&fingerprint);
+    }
+
+    /// Forgets the logins with this accessor, and says of which classes they were.
+    pub fn forget_accessor(&self, accessor: &str) -> Vec<Class> {
+        let found = self.known.iter().filter(|(_, login)| *login.accessor == *accessor);
+        let (own, classes): (Vec<_>, Vec<_>) = found.map(|(own, login)| (own, login.class)).unzip();
+        for own in own {
+            self.forget(own);
+        }
+        classes.into_iter().flatten().collect()
+    }
+
+    /// Has every login looked up again before it counts: tokens, entities or auth mounts changed.
+    pub fn doubt_all(&self) {
+        self.epochs.all.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The same for tokens that die with the token that made them: one of those was revoked.
+    pub fn doubt_children(&self) {
+        self.epochs.children.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Forgets logins whose tokens have expired, and shows how many are left.
+    pub fn tidy(&self) {
+        let now = self.clock.now();
+        self.known.retain(|_, login| login.expires > now);
+        self.metrics.logins_known(self.known.len());
+    }
+
+    /// How many logins are known.
+    pub fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// The epoch of what is asked now; to be taken before the request leaves.
+    pub fn epoch(&self) -> Epoch {
+        Epoch {
+            all: self.epochs.all.load(Ordering::SeqCst),
+            children: self.epochs.children.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// A header value that hyper neither prints nor indexes.
+pub(crate) fn sensitive(bytes: &[u8]) -> Result<HeaderValue, Error> {
+    let mut value = HeaderValue::from_bytes(bytes)
+        .map_err(|_| Error::Malformed("the token is not a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

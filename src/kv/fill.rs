@@ -1,0 +1,287 @@
+//! Asking the upstream for what is not in the cache, and storing what comes back.
+//!
+//! A fill runs in a task of its own, with the caller's own credential: whoever hangs up meanwhile,
+//! the others get their answer and the entry is stored. What it stores is fenced by a stamp taken
+//! before its request leaves, so a write that overtakes it wins.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SET_COOKIE,
+};
+use hyper::http::uri::PathAndQuery;
+use tokio::sync::oneshot;
+
+use super::answer::{Answer, Kind, Reading};
+use super::reply::{Serving, relay};
+use super::{Kv, Question, Reply};
+use crate::body::{self, Response};
+use crate::cache::entry::Entry;
+use crate::cache::{Key, Scope};
+use crate::error::Error;
+use crate::flight::Pilot;
+use crate::identity::Class;
+use crate::metrics::{Decision, Operation, Outcome};
+use crate::request::{Directive, NAMESPACE};
+use crate::secret::Credential;
+use crate::upstream::headers::{end_to_end, to_upstream};
+use crate::upstream::{Ask, Whole, trouble};
+
+/// KV secrets are at most a mebibyte in the storages there are; larger answers pass through.
+const LARGEST: usize = 2 * 1024 * 1024;
+
+/// A read to be made, owning all it needs.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) key: Key,
+    kind: Kind,
+    /// How many bytes of the key's path name the namespace.
+    namespace: usize,
+    ask: Ask,
+    credential: Arc<Credential>,
+    class: Option<Class>,
+}
+
+/// What became of it, for whoever ordered it.
+pub(super) enum Fetched {
+    /// An answer that may be kept, and whether it is going to be.
+    Answer(Arc<Entry>, bool),
+    /// An answer for this caller only.
+    Private(Response),
+    /// None, or one that says the upstream is in trouble, which is then passed on if nothing
+    /// cached may stand in.
+    Failed(Error, Option<Response>),
+}
+
+/// The same for those who waited.
+#[derive(Clone, Debug)]
+pub(super) enum Landing {
+    /// There is an entry to look at.
+    Stored,
+    /// The answer was for one caller of this class only: ask for yourself.
+    Private(Option<Class>),
+    /// The upstream could not be asked, and asking again at once will not help it.
+    Failed(Error),
+}
+
+impl Kv {
+    pub(super) fn order(&self, question: &Question<'_>, kind: Kind, class: Option<Class>) -> Order {
+        let read = question.read;
+        let scope = class.map_or(Scope::Caller(question.fingerprint), Scope::Class);
+        Order {
+            key: question.key(scope).to_key(),
+            kind,
+            namespace: read.namespace,
+            ask: self.ask_as(question, question.target.clone()),
+            credential: self.logins.credential(question.token, question.fingerprint),
+            class,
+        }
+    }
+
+    /// A request for `target` with the headers of the caller's own.
+    fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
+        let mut headers = question.headers.clone();
+        to_upstream(&mut headers, &self.namespace);
+        Ask::get(target, headers)
+    }
+
+    /// Makes the read, and stores what may be stored.
+    pub(super) async fn fill(&self, order: &Order) -> Fetched {
+        let stamp = self.store.stamp(order.key.path());
+        let asked = self.clock.now();
+        let answer = self.upstream.ask(Operation::KvRead, &order.ask, LARGEST).await;
+        let (status, mut headers, body) = match answer {
+            Ok(Whole::Answer { status, headers, body }) => (status, headers, body),
+            Ok(Whole::Oversize(response)) => return Fetched::Private(relay(response)),
+            Err(error) => return Fetched::Failed(error, None),
+        };
+        let reading = match () {
+            () if headers.contains_key(CONTENT_ENCODING) => Reading::Other,
+            () if status == StatusCode::OK && !json(&headers) => {
+                Reading::Garbage("a success that is not JSON")
+            }
+            () => Reading::of(order.kind, status.as_u16(), &body),
+        };
+        let end = match reading {
+            Reading::Found(end) => end,
+            Reading::Missing => None,
+            Reading::Garbage(what) => return Fetched::Failed(Error::nonsense(what), None),
+            Reading::Other => {
+                let trouble = trouble(status, &body);
+                let mut response = Response::new(body::full(body));
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                let response = relay(response);
+                return if let Some(trouble) = trouble {
+                    Fetched::Failed(Error::Failing(status, trouble), Some(response))
+                } else {
+                    self.refused(order, status);
+                    Fetched::Private(response)
+                };
+            }
+        };
+        self.metrics.decided(Decision::UpstreamAllowed);
+        self.learn_mount(order, status, &body);
+        end_to_end(&mut headers);
+        // What is of this moment, or, like a load balancer's cookie, of this caller.
+        for own in [CONTENT_LENGTH, DATE, NAMESPACE, SET_COOKIE] {
+            headers.remove(own);
+        }
+        // Each value as it came is a view of the connection's whole read buffer, secret included.
+        for value in headers.values_mut() {
+            if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                *value = copy;
+            }
+        }
+        let found = matches!(reading, Reading::Found(_));
+        let now = self.clock.now();
+        let life = self.rules.load().life(order.key.path(), found, asked, now, end);
+        let answer = Arc::new(Answer { status, headers, body });
+        let entry = Arc::new(Entry::new(answer, (asked, now), life, stamp));
+        let keep = now < entry.until(None);
+        Fetched::Answer(entry, keep)
+    }
+
+    /// Makes the read in a task of its own: hands the answer to who ordered it, stores it, and
+    /// lets the others have it.
+    pub(super) async fn fly(
+        &self,
+        order: Order,
+        pilot: Pilot<Key, Option<Class>, Landing>,
+        hand_over: Option<oneshot::Sender<Fetched>>,
+    ) {
+        let fetched = self.fill(&order).await;
+        let landing = match &fetched {
+            Fetched::Answer(_, true) => Landing::Stored,
+            Fetched::Answer(_, false) | Fetched::Private(_) => Landing::Private(order.class),
+            Fetched::Failed(error, _) => Landing::Failed(error.clone()),
+        };
+        // Before the caller has it: what it has seen, it must see again.
+        let unproven = match &fetched {
+            Fetched::Answer(entry, true) => self.keep(&order, entry),
+            _ => None,
+        };
+        // The caller may have hung up; the others have not.
+        if let Some(hand_over) = hand_over {
+            hand_over.send(fetched).ok();
+        }
+        if let Some(entry) = unproven {
+            self.prove(&order, &entry).await;
+        }
+        pilot.land(landing);
+    }
+
+    /// Stores what was fetched, with the proof that lies in its having been given; gives it back
+    /// if it is not known yet whose right it proves.
+    fn keep(&self, order: &Order, entry: &Arc<Entry>) -> Option<Arc<Entry>> {
+        if let Some(class) = order.class {
+            entry.prove(class, entry.asked);
+        }
+        // Compared again on each hit; here it only saves the room.
+        if self.store.current(entry.stamp) {
+            self.store.put(order.key.clone(), entry);
+        }
+        // Asking which mount a path is in spends no use of a token; a lookup would.
+        (order.class.is_none() && order.kind != Kind::Mount).then(|| Arc::clone(entry))
+    }
+
+    /// Finds out whose right an answer proves, now that the caller's first request is answered.
+    async fn prove(&self, order: &Order, entry: &Entry) {
+        let namespace = order.ask.headers.get(NAMESPACE);
+        // If that cannot be known, the entry proves nothing, and the next reader asks upstream.
+        if let Ok(login) = self.logins.lookup(&order.credential, namespace).await
+            && let Some(class) = login.class.or(login.counted)
+        {
+            entry.prove(class, entry.asked);
+        }
+    }
+
+    /// The upstream answered a proven read with something else than a secret: whatever the reason,
+    /// what is known of this caller's rights to it is no longer good.
+    fn refused(&self, order: &Order, status: StatusCode) {
+        self.metrics.decided(Decision::UpstreamDenied);
+        let version = order.key.to_ref();
+        if let (Some(class), Some(entry)) = (order.class, self.store.get(version)) {
+            entry.disprove(class);
+        }
+        if status == StatusCode::FORBIDDEN && order.class.is_some() {
+            self.logins.forget(order.credential.fingerprint);
+        }
+    }
+
+    fn learn_mount(&self, order: &Order, status: StatusCode, body: &[u8]) {
+        let path = order.key.path();
+        let (namespace, path) = path.split_at(order.namespace);
+        if order.kind == Kind::Mount
+            && let Some(path) = path.strip_prefix("sys/internal/ui/mounts/")
+        {
+            self.mount_answered(namespace.trim_end_matches('/'), path, status, body);
+        }
+    }
+
+    /// Asks which mount a path lies in.
+    pub(super) async fn detect(&self, question: &Question<'_>) -> Result<(), Error> {
+        let (namespace, path) = question.read.path.split_at(question.read.namespace);
+        let target = format!("/v1/sys/internal/ui/mounts/{path}");
+        // The path is in the safe subset, which is a subset of what a target may hold.
+        let target = PathAndQuery::try_from(target).map_err(Error::garbage)?;
+        let ask = self.ask_as(question, target);
+        match self.upstream.ask(Operation::Mount, &ask, LARGEST).await? {
+            Whole::Answer { status, body, .. } => {
+                self.mount_answered(namespace.trim_end_matches('/'), path, status, &body);
+                match trouble(status, &body) {
+                    Some(trouble) => Err(Error::Failing(status, trouble)),
+                    None => Ok(()),
+                }
+            }
+            Whole::Oversize(_) => Err(Error::nonsense("a mount larger than 2 MiB")),
+        }
+    }
+
+    fn mount_answered(&self, namespace: &str, path: &str, status: StatusCode, body: &[u8]) {
+        if self.mounts.learn(namespace, path, status, body) {
+            tracing::warn!("a mount was replaced upstream: forgetting what was read before");
+            self.store.forget_all();
+        }
+    }
+
+    /// Turns what came of an order into the caller's answer. `expired`: an older one was held.
+    pub(super) fn fetched(
+        &self,
+        question: &Question<'_>,
+        expired: bool,
+        fetched: Fetched,
+    ) -> Result<Reply, Error> {
+        match fetched {
+            Fetched::Answer(entry, stored) => {
+                let serving = match question.directive {
+                    Directive::Any if expired => Serving::Renewed,
+                    Directive::Any if stored => Serving::Stored,
+                    Directive::Any => Serving::Passed,
+                    Directive::Bypass | Directive::Fresh => Serving::Refreshed,
+                };
+                Ok(self.serve(question, &entry, serving))
+            }
+            Fetched::Private(response) => {
+                let denied = response.status() == StatusCode::FORBIDDEN;
+                let outcome = if denied { Outcome::Denied } else { Outcome::Miss };
+                Ok(Reply::Serve(response, outcome))
+            }
+            Fetched::Failed(error, response) => {
+                if let Some(stale) = self.stale(question, &error) {
+                    return Ok(stale);
+                }
+                match response {
+                    Some(response) => Ok(Reply::Serve(response, Outcome::Error)),
+                    None => Err(error),
+                }
+            }
+        }
+    }
+}
+
+fn json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/json"))
+}

@@ -29,9 +29,19 @@ pub mod identity;
 pub mod cache;
 pub mod kv;
 
+pub mod forward;
+pub mod route;
+
 // The product.
+pub mod proxy;
 
 // Surfaces.
+pub mod status;
+
+pub mod admin;
+pub mod edge;
+pub mod server;
 
 // Composition.
+pub mod app;
 

@@ -1,0 +1,221 @@
+//! What operators and their programs ask: metrics, liveness, readiness, status, clearing.
+//!
+//! * `GET /metrics`, `/agent/v1/metrics`, `/proxy/v1/metrics`: Prometheus.
+//! * `GET /livez`: 200 while the process runs.
+//! * `GET /readyz`: 200 once the upstream has answered, 503 before and while draining.
+//! * `GET /status`: JSON for people and `vaultlet status`; no secret values, no paths.
+//! * `POST /cache/clear`: `{"type":"all"}`, `{"type":"path","value":"secret/data/app"}`,
+//!   `{"type":"token_accessor","value":"…"}`, `{"type":"lease","value":"…"}`.
+//! * `POST` or `PUT /agent/v1/cache-clear`, `/proxy/v1/cache-clear`: the same as Vault Agent and
+//!   Vault Proxy take it, where a path is a prefix.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::Deserialize;
+use tokio::time::timeout;
+use tracing::info;
+
+use crate::body::{self, Response};
+use crate::cache::Store;
+use crate::identity::Logins;
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// The operators' view of a running proxy.
+#[derive(Debug)]
+pub struct Admin {
+    store: Arc<Store>,
+    logins: Arc<Logins>,
+    upstream: Arc<Upstream>,
+    metrics: Arc<Metrics>,
+    ready: Arc<Readiness>,
+}
+
+/// Whether requests should be sent here.
+#[derive(Debug, Default)]
+pub struct Readiness(AtomicU8);
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const DRAINING: u8 = 2;
+
+impl Readiness {
+    /// The upstream has answered. Losing it later changes nothing: cached reads go on.
+    pub fn ready(&self) {
+        // Once draining, nothing makes it ready again.
+        self.0.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire).ok();
+    }
+
+    /// The process is about to end.
+    pub fn drain(&self) {
+        self.0.store(DRAINING, Ordering::Release);
+    }
+
+    fn state(&self) -> &'static str {
+        match self.0.load(Ordering::Acquire) {
+            STARTING => "starting",
+            READY => "ready",
+            _ => "draining",
+        }
+    }
+}
+
+/// What is to be forgotten.
+#[derive(Deserialize)]
+struct Clear {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    value: String,
+    #[serde(default)]
+    namespace: String,
+}
+
+impl Admin {
+    /// Over the given parts.
+    pub fn new(
+        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>),
+        metrics: Arc<Metrics>,
+        ready: Arc<Readiness>,
+    ) -> Self {
+        let (store, logins, upstream) = parts;
+        Self { store, logins, upstream, metrics, ready }
+    }
+
+    /// Answers one request.
+    pub async fn answer(&self, request: Request<Incoming>) -> Response {
+        let read = request.method() == Method::GET || request.method() == Method::HEAD;
+        let path = request.uri().path().to_owned();
+        match path.as_str() {
+            "/metrics" | "/agent/v1/metrics" | "/proxy/v1/metrics" if read => self.metrics(),
+            "/livez" if read => text(StatusCode::OK, "ok\n"),
+            "/readyz" if read => match self.ready.state() {
+                "ready" => text(StatusCode::OK, "ready\n"),
+                state => text(StatusCode::SERVICE_UNAVAILABLE, state),
+            },
+            "/status" if read => self.status(),
+            "/cache/clear" => self.clear(request, false).await,
+            "/agent/v1/cache-clear" | "/proxy/v1/cache-clear" => self.clear(request, true).await,
+            "/metrics" | "/agent/v1/metrics" | "/proxy/v1/metrics" | "/livez" | "/readyz"
+            | "/status" => method_not_allowed("GET, HEAD"),
+            _ => problem(StatusCode::NOT_FOUND, "no such page"),
+        }
+    }
+
+    fn metrics(&self) -> Response {
+        // The gauges are as of the last housekeeping.
+        self.store.tidy();
+        self.logins.tidy();
+        match self.metrics.render() {
+            Ok(metrics) => {
+                let mut response = text(StatusCode::OK, metrics);
+                let kind = HeaderValue::from_static(prometheus::TEXT_FORMAT);
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
+    }
+
+    fn status(&self) -> Response {
+        self.store.tidy();
+        let (entries, bytes) = self.store.size();
+        let nodes = self.upstream.nodes().into_iter();
+        let nodes =
+            nodes.map(|(address, state)| serde_json::json!({ "address": address, "state": state }));
+        let status = serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "state": self.ready.state(),
+            "upstream": {
+                "addresses": nodes.collect::<Vec<_>>(),
+                "cluster_id": self.upstream.cluster().borrow().as_deref(),
+            },
+            "cache": { "entries": entries, "bytes": bytes },
+            "identities": self.logins.len(),
+        });
+        json(StatusCode::OK, &status)
+    }
+
+    async fn clear(&self, request: Request<Incoming>, prefix: bool) -> Response {
+        const LIMIT: usize = 64 * 1024;
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if !matches!(*request.method(), Method::POST | Method::PUT) {
+            return method_not_allowed("POST, PUT");
+        }
+        let body = timeout(PATIENCE, Limited::new(request.into_body(), LIMIT).collect()).await;
+        let Ok(Ok(body)) = body else {
+            return problem(StatusCode::BAD_REQUEST, "the body cannot be read");
+        };
+        let Ok(clear) = serde_json::from_slice::<Clear>(&body.to_bytes()) else {
+            return problem(StatusCode::BAD_REQUEST, "expected {\"type\": …, \"value\": …}");
+        };
+        let path = clear.value.trim_start_matches('/');
+        let path = path.strip_prefix("v1/").unwrap_or(path);
+        match clear.kind.as_str() {
+            "all" => self.store.forget_all(),
+            _ if clear.value.is_empty() => {
+                return problem(StatusCode::BAD_REQUEST, "`value` says what is to be forgotten");
+            }
+            "path" if prefix || path.ends_with(['/', '*']) => {
+                self.store.forget_all();
+            }
+            // The fence knows paths, not prefixes: more is forgotten than was asked.
+            "request_path" => self.store.forget_all(),
+            "path" => match clear.namespace.trim_matches('/') {
+                "" | "root" => self.store.forget(path),
+                namespace => self.store.forget(&format!("{namespace}/{path}")),
+            },
+            "token" => {
+                let fingerprint = self.logins.fingerprint(clear.value.as_bytes());
+                let class = self.logins.get(fingerprint).and_then(|login| login.class);
+                self.logins.forget(fingerprint);
+                self.store.disprove(class.as_slice());
+            }
+            "token_accessor" => {
+                let classes = self.logins.forget_accessor(&clear.value);
+                self.store.disprove(&classes);
+            }
+            // None is kept, so this one is not.
+            "lease" => (),
+            _ => {
+                return problem(
+                    StatusCode::BAD_REQUEST,
+                    "`type` is one of all, path, request_path, token, token_accessor, lease",
+                );
+            }
+        }
+        info!(kind = clear.kind, "cache cleared by an operator");
+        json(StatusCode::OK, &serde_json::json!({ "cleared": clear.kind }))
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response {
+    let mut response = Response::new(body::full(text));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn json(status: StatusCode, value: &serde_json::Value) -> Response {
+    let mut response = text(status, value.to_string());
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+fn problem(status: StatusCode, what: &str) -> Response {
+    json(status, &serde_json::json!({ "errors": [format!("vaultlet: {what}")] }))
+}
+
+fn method_not_allowed(allowed: &'static str) -> Response {
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "this page takes other methods");
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}

@@ -1,0 +1,215 @@
+//! Accepting connections, bounding what they may cost, and letting them end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::either::Either;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use crate::config::{Bind, Listener};
+use crate::error::BoxError;
+
+mod connection;
+mod line;
+mod patience;
+pub mod tls;
+
+pub use connection::Service;
+use patience::Patient;
+use tls::Certificates;
+
+/// A bound listener. Binding is separate from serving so that a port conflict fails at start,
+/// before the process has claimed to be ready.
+#[derive(Debug)]
+pub struct Server {
+    socket: Socket,
+    listener: Arc<Listener>,
+    certificates: Option<Arc<Certificates>>,
+    /// Connections served at once. A place is taken *before* `accept`, so a full node leaves the
+    /// next connection in the kernel's queue instead of accepting it only to ignore it.
+    places: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Server {
+    /// Binds the socket and reads the certificate.
+    ///
+    /// # Errors
+    /// The address is taken or not ours, or a file cannot be used; the message names it.
+    pub async fn bind(listener: Listener) -> Result<Self, BoxError> {
+        let certificates = match &listener.tls {
+            Some(tls) => Some(Arc::new(Certificates::load(tls.clone(), listener.http2)?)),
+            None => None,
+        };
+        let socket = match &listener.bind {
+            Bind::Tcp(address) => {
+                let socket = TcpListener::bind(address).await;
+                Socket::Tcp(socket.map_err(|error| format!("cannot listen on {address}: {error}"))?)
+            }
+            Bind::Unix { path, mode } => {
+                let socket = bind_unix(path, *mode).await;
+                let problem = |error| format!("cannot listen on {}: {error}", path.display());
+                Socket::Unix(socket.map_err(problem)?, path.clone())
+            }
+        };
+        let places = Arc::new(Semaphore::new(listener.limits.max_connections));
+        Ok(Self { socket, listener: Arc::new(listener), certificates, places })
+    }
+
+    /// The TCP address in use, where it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// Where it listens, for people.
+    pub fn name(&self) -> String {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().map(|at| at.to_string()).unwrap_or_default(),
+            Socket::Unix(_, path) => format!("unix:{}", path.display()),
+        }
+    }
+
+    /// The serving certificate, to be reloaded when its files change.
+    pub fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.certificates.clone()
+    }
+
+    /// Serves until `stop` is cancelled and every connection has finished or `grace` is over.
+    pub async fn run<S: Service>(self, service: S, stop: CancellationToken, grace: Duration) {
+        let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        while let Some((io, place)) = stop.run_until_cancelled(self.accept()).await {
+            let (listener, service) = (Arc::clone(&self.listener), service.clone());
+            let (tls, stop, cut) = (self.certificates.clone(), stop.clone(), cut.clone());
+            connections.spawn(async move {
+                let io = Patient::new(io, listener.limits.stall_timeout);
+                let serve = async {
+                    let patience = listener.limits.header_timeout;
+                    match tls {
+                        None => connection::serve(io, false, listener, service, stop).await,
+                        Some(tls) => {
+                            let handshake = TlsAcceptor::from(tls.current()).accept(io);
+                            match timeout(patience, handshake).await {
+                                Ok(Ok(io)) => {
+                                    let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+                                    connection::serve(io, http2, listener, service, stop).await;
+                                }
+                                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
+                                Err(_) => debug!(?patience, "TLS handshake took too long"),
+                            }
+                        }
+                    }
+                };
+                cut.run_until_cancelled(serve).await;
+                drop(place);
+            });
+        }
+        // The port goes first: a restarted proxy can bind it while this one drains.
+        let name = self.name();
+        drop(self.socket);
+        connections.close();
+        info!(listener = name, open = connections.len(), ?grace, "draining");
+        if timeout(grace, connections.wait()).await.is_err() {
+            warn!(listener = name, open = connections.len(), "cutting what is left");
+            cut.cancel();
+            connections.wait().await;
+        }
+    }
+
+    /// The next connection, once there is room for it. `accept` fails when, say, the process has
+    /// run out of file descriptors; that passes, so it is no reason to drop what we have.
+    async fn accept(&self) -> (Either<TcpStream, UnixStream>, OwnedSemaphorePermit) {
+        let place = Arc::clone(&self.places).acquire_owned();
+        let place = place.await.expect("the semaphore is never closed");
+        loop {
+            let accepted = match &self.socket {
+                Socket::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
+                    // Without it a kept-alive answer can wait 40 ms for the peer's next packet.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        debug!(%error, "cannot set TCP_NODELAY");
+                    }
+                    Either::Left(stream)
+                }),
+                Socket::Unix(socket, _) => {
+                    socket.accept().await.map(|(stream, _)| Either::Right(stream))
+                }
+            };
+            match accepted {
+                Ok(io) => return (io, place),
+                Err(error) => {
+                    warn!(%error, "cannot accept, pausing");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // Gone already is as good as removed.
+            std::fs::remove_file(path).ok();
+        }
+    }
+}
+
+/// Binds a unix socket with its file mode, in place of one that nobody listens on any more.
+async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    if let Ok(found) = std::fs::metadata(path) {
+        if !found.file_type().is_socket() {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket"));
+        }
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
+            }
+            // Its queue is full, say, or it is not ours to connect to: somebody may listen.
+            Err(error) => return Err(error),
+            Ok(_) => {
+                let taken = "another process listens there";
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
+            }
+        }
+    }
+    let socket = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_listens_on_is_replaced() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        std::fs::write(at("file"), "precious").unwrap();
+        drop(UnixListener::bind(at("left")).unwrap());
+        let _live = UnixListener::bind(at("live")).unwrap();
+
+        assert!(bind_unix(&at("file"), 0o600).await.is_err());
+        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "precious");
+        assert!(bind_unix(&at("live"), 0o600).await.is_err());
+        assert!(UnixStream::connect(at("live")).await.is_ok(), "it still listens");
+        assert!(bind_unix(&at("left"), 0o600).await.is_ok());
+    }
+}

@@ -44,4 +44,6 @@ pub mod server;
 
 // Composition.
 pub mod app;
+pub mod dev;
 
+pub mod cli;

@@ -1,1 +1,13 @@
-fn main() {}
+//! The `vaultlet` program: reads its arguments and environment, and does what `cli` says.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use vaultlet::cli::Cli;
+
+fn main() -> ExitCode {
+    let environment = std::env::vars_os()
+        .map(|(name, value)| [name, value].map(|text| text.to_string_lossy().into_owned()))
+        .map(|[name, value]| (name, value));
+    Cli::parse().run(environment.collect())
+}

@@ -1,0 +1,23 @@
+//! vaultlet from outside: real processes, a real OpenBao, bytes on sockets. One test binary, so
+//! that the program and its libraries are linked once.
+//!
+//! Nothing here knows the program's insides. What it may rely on is what users rely on: the command
+//! line, the configuration file, HTTP, signals, and the log.
+#![allow(missing_docs, unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
+
+mod admin;
+mod bao;
+mod cache;
+mod client;
+mod clients;
+mod differential;
+mod listeners;
+mod odd_requests;
+mod oldest;
+mod outage;
+mod passthrough;
+mod raw;
+mod status;
+mod stub;
+mod vaultlet;
+mod world;

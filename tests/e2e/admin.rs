@@ -161,6 +161,18 @@ async fn the_cache_can_be_cleared_whole_by_path_and_by_token() {
     hit(&caller, "secret/data/kept", "kept").await;
     fresh(&caller.get(PATH).await, "canary-value");
 
+    // Who has the token's rights shows them anew, whoever it is.
+    let second = world.caller_with(&["reader"]).await;
+    for body in [
+        json!({"type": "token", "value": token}),
+        json!({"type": "token_accessor", "value": accessor}),
+    ] {
+        warm().await;
+        hit(&second, PATH, "canary-value").await;
+        clear(&world, "/cache/clear", body).await.expect(200);
+        fresh(&second.get(PATH).await, "canary-value");
+    }
+
     warm().await;
     // Revoked behind vaultlet's back: without the clearing it would be believed for the window.
     let revoke = json!({"accessor": accessor});

@@ -5,6 +5,7 @@ mod controls;
 mod flights;
 pub mod lifetimes;
 mod poison;
+mod rights;
 pub mod sharing;
 mod windows;
 pub mod writes;

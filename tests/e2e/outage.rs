@@ -4,6 +4,7 @@ mod addresses;
 mod garbage;
 mod gone;
 mod load;
+mod rights;
 
 use serde_json::{Value, json};
 

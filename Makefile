@@ -62,6 +62,7 @@ lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed pa
 	$(CARGO) clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' $(CARGO) doc $(LOCKED) --workspace --no-deps --document-private-items
 	$(CARGO) fetch $(LOCKED)
+	$(CARGO) fetch $(LOCKED) --manifest-path fuzz/Cargo.toml
 	.tools/bin/cargo-deny --locked --offline check bans licenses sources
 	@if [ -d "$${CARGO_HOME:-$$HOME/.cargo}/advisory-dbs" ]; then \
 	  .tools/bin/cargo-deny --locked --offline check advisories; \

@@ -33,6 +33,7 @@ const CACHE_DIRECTIVE: HeaderName = HeaderName::from_static("x-vault-cache-contr
 
 /// Removes what does not leave this hop.
 pub fn end_to_end(headers: &mut HeaderMap) {
+    // An option that cannot be a header's name names none.
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()

@@ -49,6 +49,8 @@ pub struct Config {
     pub policy: Policy,
     /// What is kept, and how long.
     pub cache: Cache,
+    /// Where a record of each answer goes; `None`: nowhere.
+    pub audit: Option<Audit>,
     /// What is written to standard error.
     pub log: Log,
     /// How the process ends.
@@ -152,13 +154,165 @@ pub struct Admin {
 pub struct Auth {
     /// Whether cached answers may be given to callers that bring Vault tokens. Off: forwarded.
     pub vault_tokens: bool,
+    /// Whose service-account tokens are accepted; empty: nobody's.
+    pub kubernetes: Vec<Kubernetes>,
+    /// What one caller may use of this node.
+    pub limits: TenantLimits,
 }
 
-/// How long rights are believed.
+/// One cluster's service accounts, and how they become Vault tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kubernetes {
+    /// The `iss` of its tokens, byte for byte.
+    pub issuer: String,
+    /// Of which a token must name one; never empty.
+    pub audiences: Vec<String>,
+    /// Where the keys are that its tokens are signed with.
+    pub keys: Keys,
+    /// PEM bundle of the authorities of the keys' address; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Bearer token for the keys' address: an API server tells them to service accounts only.
+    pub token_file: Option<PathBuf>,
+    /// The second check, which sees that a pod was deleted; `None`: tokens live until `exp`.
+    pub review: Option<TokenReview>,
+    /// The node whose pods may connect here, where a token names its node; `None`: any.
+    pub node: Option<String>,
+    /// Difference of clocks allowed for in `exp` and `nbf`; at most a minute.
+    pub leeway: Duration,
+    /// Whether logins on the mounts below are answered here, from the shared login.
+    pub answer_logins: bool,
+    /// How a verified service account becomes a Vault token.
+    pub login: KubernetesLogin,
+}
+
+/// Where the keys of a [`Kubernetes`] issuer are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Keys {
+    /// Named by `/.well-known/openid-configuration` below the issuer.
+    Discovery,
+    /// A JSON Web Key Set at this address.
+    Url(Uri),
+    /// The same in a file, read again when it changes.
+    File(PathBuf),
+}
+
+/// Asking the API server about a token, when it is first seen and every [`Policy::refresh`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenReview {
+    /// The API server: scheme and authority.
+    pub address: Uri,
+    /// PEM bundle of its authorities; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// vaultlet's own credential there, read again when it changes.
+    pub token_file: Option<PathBuf>,
+    /// Whether tokens never seen before are accepted while it cannot be asked.
+    pub accept_when_down: bool,
+}
+
+/// How a verified service account becomes a Vault token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KubernetesLogin {
+    /// Vault namespace of the mount; empty: the root namespace.
+    pub namespace: String,
+    /// Path of the upstream's auth method below `auth/`.
+    pub mount: String,
+    /// The role, with `{namespace}` and `{service_account}` to be filled in.
+    pub role: String,
+    /// Exceptions, first match wins.
+    pub rules: Vec<RoleRule>,
+}
+
+/// An exception for the service accounts that match.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoleRule {
+    /// Glob over the Kubernetes namespace: `*` is any run of characters.
+    pub namespace: String,
+    /// Glob over the service account's name.
+    pub service_account: String,
+    /// Instead of [`KubernetesLogin::mount`].
+    pub mount: Option<String>,
+    /// Instead of [`KubernetesLogin::role`].
+    pub role: Option<String>,
+    /// Globs of the roles that `X-Vault-Role` may choose; empty: none.
+    pub choose: Vec<String>,
+}
+
+/// What one caller may use of this node, so that it cannot starve another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantLimits {
+    /// Requests under way at once.
+    pub in_flight: usize,
+    /// Requests a second that reach the upstream; as many may come at once after a quiet second.
+    pub misses_per_second: u32,
+    /// Entries of the cache that its requests have filled.
+    pub entries: u64,
+}
+
+/// How long rights are believed, and who else decides.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// The window W: the longest a change of policy or token goes unseen.
     pub refresh: Duration,
+    /// Who says that a caller may read what another one has read.
+    pub source: PolicySource,
+    /// vaultlet's own upstream identity, which reads policies and identities and nothing else.
+    pub identity: Option<OwnIdentity>,
+    /// Policies in files here, which can only take away.
+    pub guardrails: Vec<PathBuf>,
+}
+
+/// See [`Policy::source`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicySource {
+    /// The upstream's own answers are the proof.
+    Upstream,
+    /// Its policies are evaluated here as well; what that does not settle, its answers do.
+    Local,
+}
+
+/// See [`Policy::identity`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct OwnIdentity {
+    /// Holds a Vault token; read again when it changes.
+    pub token_file: PathBuf,
+}
+
+/// A record of each answer that involved a secret or a refusal, accepted before the answer leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Where the records go.
+    pub sink: AuditSink,
+    /// How they name what was asked for.
+    pub paths: AuditPaths,
+    /// Key of the digests that stand for tokens and paths; `None`: a new one in each process.
+    pub key_file: Option<PathBuf>,
+    /// Whether answers leave although their records are not accepted.
+    pub fail_open: bool,
+}
+
+/// Where audit records go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuditSink {
+    /// Appended to a file, which is opened again on SIGHUP.
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// Its permission bits where it is made.
+        mode: u32,
+    },
+    /// Standard output.
+    Stdout,
+    /// A stream socket that somebody listens on.
+    Unix(PathBuf),
+}
+
+/// How audit records name what was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuditPaths {
+    /// As it is.
+    Plain,
+    /// By a digest under the audit key.
+    Hmac,
 }
 
 /// What is kept, and how long.

@@ -30,6 +30,9 @@ pub enum Trouble {
 /// operator needs to know travels in `source` and is logged once, in `edge`.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
+    /// The caller may not, as vaultlet itself knows.
+    #[error("{0}")]
+    Denied(&'static str),
     /// The upstream answered that it could not answer.
     #[error("the upstream answered with a failure, and nothing cached may stand in for it")]
     Failing(StatusCode, Trouble),
@@ -50,12 +53,18 @@ pub enum Error {
     /// The listener asks for a header that web pages cannot make a browser or server send.
     #[error("missing header \"X-Vault-Request: true\"")]
     RequestHeader,
+    /// The caller uses more of this node than one caller may.
+    #[error("{0}; try again")]
+    Throttled(&'static str),
     /// The upstream did not answer in time, and nothing cached may stand in for it.
     #[error("the upstream did not answer within {0:?}, and nothing cached may stand in for it")]
     Timeout(Duration),
     /// The body is larger than the upstream would take.
     #[error("request body is larger than {0} bytes")]
     TooLarge(u64),
+    /// The record of the answer was not accepted, so the answer may not leave.
+    #[error("the audit log does not accept records, and nothing is answered without one")]
+    Unaudited,
     /// The upstream could not be reached, and nothing was sent to it; nothing cached may stand in.
     #[error("the upstream cannot be reached, and nothing cached may stand in for it")]
     Unreachable(#[source] SharedError),
@@ -89,7 +98,10 @@ impl Error {
 
     /// Whether the request may have reached the upstream, and done there what it does.
     pub fn arrived(&self) -> bool {
-        !matches!(self, Self::Overloaded | Self::Unreachable(_))
+        !matches!(
+            self,
+            Self::Denied(_) | Self::Overloaded | Self::Throttled(_) | Self::Unreachable(_)
+        )
     }
 
     /// What this says about the upstream; `None` where it is the request that is at fault.
@@ -99,7 +111,13 @@ impl Error {
             Self::Garbage(_) | Self::Lost(_) | Self::Timeout(_) | Self::Unreachable(_) => {
                 Some(Trouble::Failing)
             }
-            Self::Malformed(_) | Self::Overloaded | Self::RequestHeader | Self::TooLarge(_) => None,
+            Self::Denied(_)
+            | Self::Malformed(_)
+            | Self::Overloaded
+            | Self::RequestHeader
+            | Self::Throttled(_)
+            | Self::TooLarge(_)
+            | Self::Unaudited => None,
         }
     }
 
@@ -109,8 +127,9 @@ impl Error {
             Self::Failing(status, _) => *status,
             Self::Garbage(_) | Self::Lost(_) | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::RequestHeader => StatusCode::FORBIDDEN,
+            Self::Overloaded | Self::Unaudited => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Denied(_) | Self::RequestHeader => StatusCode::FORBIDDEN,
+            Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         }
@@ -125,7 +144,7 @@ impl Error {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Overloaded => {
+            Self::Overloaded | Self::Throttled(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // Where one request ends and the next begins may be what was ambiguous.

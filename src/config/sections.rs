@@ -10,7 +10,10 @@ use tracing::Level;
 use super::address;
 use super::listen;
 use super::reader::{Field, Section};
-use super::{Admin, Auth, Cache, Config, Kv, Log, LogFormat, Policy, Rule, Shutdown, Upstream};
+use super::{
+    Admin, Auth, Cache, Config, Kv, Log, LogFormat, Policy, PolicySource, Rule, Shutdown,
+    TenantLimits, Upstream,
+};
 
 /// For what may be turned off.
 const ANY: Duration = Duration::ZERO;
@@ -27,9 +30,12 @@ pub(super) fn config(root: &Section<'_>) -> Config {
         admin,
         auth: root.field("auth").section(|auth| Auth {
             vault_tokens: auth.field("vault_tokens").flag().unwrap_or(true),
+            kubernetes: vec![],
+            limits: TenantLimits { in_flight: 128, misses_per_second: 200, entries: 20_000 },
         }),
         policy: root.field("policy").section(policy),
         cache: root.field("cache").section(cache),
+        audit: None,
         log: root.field("log").section(log),
         shutdown: root.field("shutdown").section(|shutdown| Shutdown {
             drain: shutdown.field("drain").duration(ANY).unwrap_or(Duration::from_secs(30)),
@@ -75,7 +81,12 @@ fn policy(policy: &Section<'_>) -> Policy {
         source.choice(&[("upstream", ())]);
     }
     let least = Duration::from_secs(1);
-    Policy { refresh: policy.field("refresh").duration(least).unwrap_or(Duration::from_mins(1)) }
+    Policy {
+        refresh: policy.field("refresh").duration(least).unwrap_or(Duration::from_mins(1)),
+        source: PolicySource::Upstream,
+        identity: None,
+        guardrails: vec![],
+    }
 }
 
 fn cache(cache: &Section<'_>) -> Cache {

@@ -16,7 +16,7 @@ use crate::error::Error;
 mod headers;
 mod target;
 
-pub use headers::{Directive, Headers, NAMESPACE, Namespace, TOKEN};
+pub use headers::{Directive, Headers, NAMESPACE, Namespace, ROLE, TOKEN};
 pub use target::{Malformed, Target};
 
 /// One request, borrowed from its head.

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use vaultlet::request::{Headers, NAMESPACE, Namespace, TOKEN};
+use vaultlet::request::{Headers, NAMESPACE, Namespace, ROLE, TOKEN};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut map = hyper::HeaderMap::new();
@@ -19,12 +19,18 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(headers) = Headers::parse(&map) else { return };
     assert!(map.get_all(TOKEN).iter().count() <= 1);
     assert!(map.get_all(NAMESPACE).iter().count() <= 1);
+    assert!(map.get_all(ROLE).iter().count() <= 1);
     if let Namespace::Exact(path) = headers.namespace {
         assert!(path.split('/').all(|segment| !matches!(segment, "" | "." | ".." | "root")));
     }
     let foreign = |name: &str| {
-        let known =
-            ["x-vault-token", "x-vault-namespace", "x-vault-request", "x-vault-cache-control"];
+        let known = [
+            "x-vault-token",
+            "x-vault-namespace",
+            "x-vault-request",
+            "x-vault-role",
+            "x-vault-cache-control",
+        ];
         name.starts_with("x-vault-") && !known.contains(&name)
     };
     if headers.plain {

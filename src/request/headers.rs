@@ -15,6 +15,9 @@ pub const TOKEN: HeaderName = HeaderName::from_static("x-vault-token");
 /// Carries a namespace; the server echoes it in the answer.
 pub const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 
+/// Chooses the role that a service account logs in with; for vaultlet, no server knows it.
+pub const ROLE: HeaderName = HeaderName::from_static("x-vault-role");
+
 const CACHE_DIRECTIVE: HeaderName = HeaderName::from_static("x-vault-cache-control");
 const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
 const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
@@ -24,6 +27,8 @@ const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 pub struct Headers<'r> {
     /// The Vault token, where one is presented.
     pub token: Option<&'r [u8]>,
+    /// The role asked for, where one is: without space around it, not empty.
+    pub role: Option<&'r [u8]>,
     /// The namespace asked for.
     pub namespace: Namespace<'r>,
     /// What the caller wants of the cache.
@@ -81,6 +86,7 @@ impl<'r> Headers<'r> {
         let (mut token, mut bearer, mut other_authorization) = (None, None, false);
         let mut headers = Self {
             token: None,
+            role: None,
             namespace: Namespace::Absent,
             directive: Directive::Any,
             plain: true,
@@ -104,6 +110,10 @@ impl<'r> Headers<'r> {
                         b"" => Namespace::Opaque,
                         _ => Namespace::parse(value),
                     };
+                }
+                name if name == ROLE => {
+                    let role = once(map, name)?.as_bytes().trim_ascii();
+                    headers.role = Some(role).filter(|role| !role.is_empty());
                 }
                 name if name == REQUEST => {
                     headers.vault_request = once(map, name)?.as_bytes() == b"true";

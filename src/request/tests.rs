@@ -98,7 +98,12 @@ fn headers_that_change_the_answer_keep_a_read_from_the_cache() {
         assert_eq!(read("/v1/secret/data/app", &[(header, "1")]), None, "{header}");
     }
     assert_eq!(read("/v1/secret/data/app", &[("authorization", "Negotiate x")]), None);
-    for harmless in [("x-vault-request", "true"), ("user-agent", "x"), ("traceparent", "00-1")] {
+    for harmless in [
+        ("x-vault-request", "true"),
+        ("x-vault-role", "app"),
+        ("user-agent", "x"),
+        ("traceparent", "00-1"),
+    ] {
         assert!(read("/v1/secret/data/app", &[harmless]).is_some(), "{harmless:?}");
     }
 }
@@ -115,6 +120,9 @@ fn ambiguous_requests_are_refused() {
     for headers in [
         [("x-vault-token", "a"), ("x-vault-token", "b")],
         [("x-vault-namespace", "a"), ("x-vault-namespace", "a")],
+        [("x-vault-role", "a"), ("x-vault-role", "a")],
+        [("x-vault-role", ""), ("x-vault-role", "a")],
+        [("connection", "x-vault-role"), ("x-vault-role", "a")],
         [("x-vault-wrap-ttl", "1"), ("x-vault-wrap-ttl", "2")],
         [("authorization", "Bearer a"), ("authorization", "Bearer b")],
         [("connection", "close, X-Vault-Namespace"), ("x-vault-namespace", "a")],
@@ -124,6 +132,7 @@ fn ambiguous_requests_are_refused() {
         [("host", "a"), ("accept", "*/*")],
         [("x_vault_token", "a"), ("accept", "*/*")],
         [("x-vault_namespace", "a"), ("accept", "*/*")],
+        [("x-vault_role", "a"), ("accept", "*/*")],
     ] {
         assert!(refused("/v1/secret/data/app", &headers), "{headers:?}");
     }
@@ -146,6 +155,16 @@ fn the_credential_is_the_one_the_server_takes() {
         let call = Call::parse(&head).unwrap();
         assert_eq!(call.headers.token, token.map(str::as_bytes), "{headers:?}");
     }
+}
+
+#[test]
+fn a_role_is_named_or_not() {
+    for (value, role) in [("app", Some("app")), (" app ", Some("app")), (" ", None), ("", None)] {
+        let head = head("GET", "/v1/x/y", &[("x-vault-role", value)]);
+        let call = Call::parse(&head).unwrap();
+        assert_eq!(call.headers.role, role.map(str::as_bytes), "{value:?}");
+    }
+    assert_eq!(Call::parse(&head("GET", "/v1/x/y", &[])).unwrap().headers.role, None);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use hyper::header::{
     PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
 };
 
-use crate::request::{NAMESPACE, TOKEN};
+use crate::request::{NAMESPACE, ROLE, TOKEN};
 
 /// Headers that belong to one connection (RFC 9110 section 7.6.1), whether or not `Connection`
 /// names them.
@@ -59,6 +59,7 @@ pub fn to_upstream(headers: &mut HeaderMap, namespace: &str) {
     }
     headers.remove(HOST);
     headers.remove(CACHE_DIRECTIVE);
+    headers.remove(ROLE);
     let token = headers.get(TOKEN).is_some_and(|token| !token.as_bytes().trim_ascii().is_empty());
     let bearer = headers.get(AUTHORIZATION).is_some_and(|it| it.as_bytes().starts_with(b"Bearer "));
     if token && bearer {
@@ -97,6 +98,7 @@ mod tests {
             ("te", "trailers"),
             ("x-forwarded-for", "192.0.2.1"),
             ("x-vault-cache-control", "recache"),
+            ("x-vault-role", "app"),
             ("x-kept", "1"),
         ]);
 

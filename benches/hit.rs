@@ -34,6 +34,7 @@ use vaultlet::kv::mounts::Mounts;
 use vaultlet::metrics::{Metrics, Outcome};
 use vaultlet::proxy::Proxy;
 use vaultlet::secret::Fingerprinter;
+use vaultlet::tenant::Tenants;
 use vaultlet::upstream::Upstream;
 
 mod typical;
@@ -95,9 +96,10 @@ fn before(upstream: &str) -> Proxy {
         Logins::new(upstream.clone(), fingerprints, window, clock.clone(), metrics.clone());
     let logins = Arc::new(logins);
     let parts = || (store.clone(), mounts.clone(), logins.clone(), upstream.clone());
-    let kv = Kv::new(&config.cache, String::new(), parts(), clock, metrics);
+    let tenants = Arc::new(Tenants::new(config.auth.limits.clone(), clock.clone()));
+    let kv = Kv::new(&config.cache, String::new(), parts(), tenants.clone(), clock, metrics);
     let forward = Forward::new(parts(), TaskTracker::new(), String::new());
-    Proxy::new(&config, Arc::new(kv), forward, logins, mounts).unwrap()
+    Proxy::new(&config, Arc::new(kv), forward, logins, mounts, tenants).unwrap()
 }
 
 /// A server with one mount, one secret, and the same rights for everyone.

@@ -14,22 +14,20 @@ use tracing::{info, warn};
 
 use crate::admin::{Admin, Readiness};
 use crate::body::Response;
-use crate::cache::Store;
 use crate::clock::Clock;
 use crate::config::{Bind, Config, Limits, Listener, Source};
 use crate::edge::Edge;
 use crate::error::BoxError;
-use crate::forward::Forward;
-use crate::identity::Logins;
-use crate::kv::Kv;
-use crate::kv::mounts::Mounts;
 use crate::metrics::Metrics;
-use crate::proxy::Proxy;
-use crate::secret::Fingerprinter;
-use crate::server::{Server, Service};
+use crate::server::{Arrival, Server, Service};
 use crate::telemetry;
 use crate::upstream::Upstream;
 use crate::watch::{Watch, Watched};
+
+mod parts;
+mod tasks;
+
+use parts::Parts;
 
 /// Runs the proxy until a signal ends it: SIGTERM and SIGINT drain, SIGHUP loads `source` again.
 ///
@@ -81,7 +79,7 @@ pub struct Running {
     /// Where operators connect.
     pub admin: SocketAddr,
     config: Config,
-    kv: Arc<Kv>,
+    parts: Parts,
     watch: Arc<Watch>,
     ready: Arc<Readiness>,
     /// Ends the callers' listeners, then the operators'.
@@ -89,7 +87,6 @@ pub struct Running {
     stop_admin: CancellationToken,
     servers: TaskTracker,
     admin_server: TaskTracker,
-    tunnels: TaskTracker,
 }
 
 impl Running {
@@ -98,40 +95,11 @@ impl Running {
     /// # Errors
     /// An address is taken, or a file cannot be used.
     pub async fn start(config: Config) -> Result<Self, BoxError> {
-        let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
-        let window = config.policy.refresh;
-        let namespace = config.upstream.namespace.trim_matches('/').to_owned();
-        let (tunnels, ready) = (TaskTracker::new(), Arc::new(Readiness::default()));
-
-        let upstream = Upstream::new(&config.upstream, clock.clone(), Arc::clone(&metrics))?;
-        let upstream = Arc::new(upstream);
-        let store = Store::new(config.cache.max_bytes, clock.clone(), Arc::clone(&metrics));
-        let store = Arc::new(store);
-        let mounts = Arc::new(Mounts::new(window, clock.clone()));
-        let logins = Arc::new(Logins::new(
-            Arc::clone(&upstream),
-            Fingerprinter::new()?,
-            window,
-            clock.clone(),
-            Arc::clone(&metrics),
-        ));
-        let parts = || {
-            (Arc::clone(&store), Arc::clone(&mounts), Arc::clone(&logins), Arc::clone(&upstream))
-        };
-        let kv = Kv::new(&config.cache, namespace.clone(), parts(), clock.clone(), metrics.clone());
-        let kv = Arc::new(kv);
-        let forward = Forward::new(parts(), tunnels.clone(), namespace);
-        let proxy = Proxy::new(
-            &config,
-            Arc::clone(&kv),
-            forward,
-            Arc::clone(&logins),
-            Arc::clone(&mounts),
-        )?;
-        let edge = Callers(Arc::new(Edge::new(proxy, clock, Arc::clone(&metrics))));
+        let parts = Parts::new(&config)?;
+        let ready = Arc::new(Readiness::default());
         let admin = Admin::new(
-            (Arc::clone(&store), Arc::clone(&logins), Arc::clone(&upstream)),
-            Arc::clone(&metrics),
+            (Arc::clone(&parts.store), Arc::clone(&parts.logins), Arc::clone(&parts.upstream)),
+            Arc::clone(&parts.metrics),
             Arc::clone(&ready),
         );
 
@@ -141,21 +109,22 @@ impl Running {
         }
         let admin_server = Server::bind(admin_listener(config.admin.address)).await?;
         let admin_address = admin_server.address().unwrap_or(config.admin.address);
-        let watch = Arc::new(Watch::new(watched(&config, &servers, &upstream), metrics));
+        let watched = watched(&config, &servers, &parts);
+        let watch = Arc::new(Watch::new(watched, Arc::clone(&parts.metrics)));
         let running = Self {
             listeners: servers.iter().map(Server::name).collect(),
             admin: admin_address,
-            kv,
             watch: Arc::clone(&watch),
             ready: Arc::clone(&ready),
             stop: CancellationToken::new(),
             stop_admin: CancellationToken::new(),
             servers: TaskTracker::new(),
             admin_server: TaskTracker::new(),
-            tunnels,
+            parts,
             config,
         };
-        running.look_after(&upstream, store, mounts, logins, watch, ready);
+        tasks::start(&running.parts, watch, ready, &running.stop_admin);
+        let edge = Workloads(Arc::clone(&running.parts.edge));
         let grace = running.config.shutdown.drain;
         for server in servers {
             info!(address = server.name(), "listening");
@@ -166,51 +135,6 @@ impl Running {
         let stop = running.stop_admin.clone();
         running.admin_server.spawn(admin_server.run(operators, stop, Duration::from_secs(1)));
         Ok(running)
-    }
-
-    /// The tasks that live as long as the process.
-    fn look_after(
-        &self,
-        upstream: &Arc<Upstream>,
-        store: Arc<Store>,
-        mounts: Arc<Mounts>,
-        logins: Arc<Logins>,
-        watch: Arc<Watch>,
-        ready: Arc<Readiness>,
-    ) {
-        let stop = &self.stop_admin;
-        let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-            let stop = stop.clone();
-            tokio::spawn(async move { stop.run_until_cancelled(task).await });
-        };
-        let health = Arc::clone(upstream);
-        spawn(Box::pin(async move { health.watch_health().await }));
-        let answers = Arc::clone(upstream);
-        spawn(Box::pin(async move {
-            answers.answers().await;
-            ready.ready();
-        }));
-        let (known, mut cluster) = (Arc::clone(&logins), upstream.cluster());
-        let kept = Arc::clone(&store);
-        spawn(Box::pin(async move {
-            // The first id is news of nothing: what was read before it came from that cluster.
-            let mut first = cluster.borrow_and_update().is_none();
-            while cluster.changed().await.is_ok() {
-                if !std::mem::take(&mut first) {
-                    kept.forget_all();
-                    mounts.forget_all();
-                }
-                known.doubt_all();
-            }
-        }));
-        spawn(Box::pin(async move {
-            loop {
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                store.tidy();
-                logins.tidy();
-            }
-        }));
-        spawn(Box::pin(async move { watch.run().await }));
     }
 
     /// Waits for a signal to end, and ends.
@@ -237,6 +161,9 @@ impl Running {
     /// the rest is named, and waits for a restart.
     fn reload(&mut self, source: &Source, log: &telemetry::Handle) {
         self.watch.reload_all();
+        if let Some(audit) = &self.parts.audit {
+            audit.reopen();
+        }
         let config = match source.load() {
             Ok(config) => config,
             Err(problems) => {
@@ -247,7 +174,7 @@ impl Running {
         if (&self.config.cache.kv, &self.config.cache.rules)
             != (&config.cache.kv, &config.cache.rules)
         {
-            self.kv.set_rules(&config.cache);
+            self.parts.kv.set_rules(&config.cache);
         }
         if let Err(error) = log.set_level(config.log.level) {
             warn!(%error, "the log level cannot be changed");
@@ -273,29 +200,33 @@ impl Running {
         self.stop.cancel();
         self.servers.close();
         self.servers.wait().await;
-        self.tunnels.close();
-        if tokio::time::timeout(Duration::from_secs(1), self.tunnels.wait()).await.is_err() {
-            info!(open = self.tunnels.len(), "cutting upgraded connections");
+        let tunnels = &self.parts.tunnels;
+        tunnels.close();
+        if tokio::time::timeout(Duration::from_secs(1), tunnels.wait()).await.is_err() {
+            info!(open = tunnels.len(), "cutting upgraded connections");
         }
         self.stop_admin.cancel();
         self.admin_server.close();
         self.admin_server.wait().await;
+        if let Some(audit) = &self.parts.audit {
+            audit.stop().await;
+        }
         info!("stopped");
     }
 }
 
 /// The callers' side of the process.
 #[derive(Clone)]
-struct Callers(Arc<Edge>);
+struct Workloads(Arc<Edge>);
 
-impl Service for Callers {
+impl Service for Workloads {
     async fn answer(
         &self,
         request: Request<Incoming>,
         listener: &Listener,
-        altered: bool,
+        arrival: Arrival,
     ) -> Response {
-        self.0.answer(request, listener, altered).await
+        self.0.answer(request, listener, arrival).await
     }
 }
 
@@ -304,7 +235,7 @@ impl Service for Callers {
 struct Operators(Arc<Admin>);
 
 impl Service for Operators {
-    async fn answer(&self, request: Request<Incoming>, _: &Listener, _: bool) -> Response {
+    async fn answer(&self, request: Request<Incoming>, _: &Listener, _: Arrival) -> Response {
         self.0.answer(request).await
     }
 }
@@ -327,10 +258,10 @@ fn admin_listener(address: SocketAddr) -> Listener {
     }
 }
 
-fn watched(config: &Config, servers: &[Server], upstream: &Arc<Upstream>) -> Vec<Watched> {
-    let mut watched = Vec::new();
+fn watched(config: &Config, servers: &[Server], parts: &Parts) -> Vec<Watched> {
+    let mut watched = parts.issuers.watched();
     if let Some(file) = &config.upstream.ca_file {
-        let upstream = Arc::clone(upstream);
+        let upstream = Arc::clone(&parts.upstream);
         let reload = Box::new(move || upstream.reload());
         watched.push(Watched { name: "upstream authorities", files: vec![file.clone()], reload });
     }

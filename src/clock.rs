@@ -3,7 +3,8 @@
 //! Windows are measured on `CLOCK_BOOTTIME`, which goes on while the machine sleeps and does not
 //! jump when the wall clock is set: a paused process serves nothing whose window lapsed meanwhile.
 //! A test moves its own clock by hand. The wall clock is read only where the upstream names an
-//! instant (`deletion_time`, `expire_time`), and only to turn it into a duration from now.
+//! instant (`deletion_time`, `expire_time`), to turn it into a duration from now, and for the time
+//! that an audit record shows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,27 @@ impl Time {
     pub fn plus(self, span: Duration) -> Self {
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(span))
+    }
+}
+
+/// A [`Time`] that several threads may move forward.
+#[derive(Debug)]
+pub struct LatestTime(AtomicU64);
+
+impl LatestTime {
+    /// At `time`.
+    pub fn new(time: Time) -> Self {
+        Self(AtomicU64::new(time.0))
+    }
+
+    /// The latest so far.
+    pub fn get(&self) -> Time {
+        Time(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Moves to `time`, unless it is there or later already.
+    pub fn reach(&self, time: Time) {
+        self.0.fetch_max(time.0, Ordering::Relaxed);
     }
 }
 
@@ -61,6 +83,11 @@ impl Clock {
             Source::Machine => Time(boottime()),
             Source::Manual(nanos) => Time(nanos.load(Ordering::SeqCst)),
         }
+    }
+
+    /// What people would say the time is. Nothing is measured with it.
+    pub fn wall() -> SystemTime {
+        SystemTime::now()
     }
 
     /// How far ahead an instant of the wall clock lies, in whole seconds since the Unix epoch;

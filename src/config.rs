@@ -12,6 +12,9 @@
 //! [`schema`] says the same of the file to editors, as a JSON Schema; tests hold the two together.
 
 mod address;
+mod audit;
+mod glob;
+mod kubernetes;
 mod listen;
 mod overlay;
 mod problem;

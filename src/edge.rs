@@ -1,5 +1,5 @@
 //! What every request passes through, whatever it asks for: the listener's own conditions, the
-//! bound on its body, and the one place where a failure becomes an answer.
+//! bound on its body, the one place where a failure becomes an answer, and the audit log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,35 +13,50 @@ use crate::body::{self, Limited, Response};
 use crate::clock::Clock;
 use crate::config::Listener;
 use crate::error::Error;
-use crate::metrics::{Metrics, Outcome, Route};
+use crate::metrics::Metrics;
 use crate::proxy::{Answered, Proxy};
 use crate::request::Headers;
+use crate::server::Arrival;
+use crate::witness::{Asked, Witness};
 
 /// The outermost ring around [`Proxy::handle`].
 #[derive(Debug)]
 pub struct Edge {
     proxy: Proxy,
+    witness: Option<Witness>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
 
 impl Edge {
-    /// Around `proxy`.
-    pub fn new(proxy: Proxy, clock: Clock, metrics: Arc<Metrics>) -> Self {
-        Self { proxy, clock, metrics }
+    /// Around `proxy`. `witness`: what records the answers.
+    pub fn new(
+        proxy: Proxy,
+        witness: Option<Witness>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { proxy, witness, clock, metrics }
     }
 
-    /// Answers a request, always. `altered`: whether the HTTP library shows it otherwise than it
-    /// came, and than the server would take it: it cuts a target off at a `#`, and skips empty
-    /// lines before a request.
+    /// Answers a request, always.
     pub async fn answer(
         &self,
         request: Request<Incoming>,
         listener: &Listener,
-        altered: bool,
+        arrival: Arrival,
     ) -> Response {
         let began = self.clock.now();
-        let Answered { route, outcome, response } = self.admit(request, listener, altered).await;
+        let asked = self.witness.as_ref().map(|_| Asked::of(&request, arrival.remote));
+        let mut answered = self.admit(request, listener, arrival).await;
+        // No answer leaves before its record is accepted.
+        if let (Some(witness), Some(asked)) = (&self.witness, &asked) {
+            let recorded = witness.record(asked, &answered);
+            if let Err(error) = recorded.await {
+                answered.response = Err(error);
+            }
+        }
+        let Answered { route, outcome, response, .. } = answered;
         let response = response.unwrap_or_else(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
             match error {
@@ -61,27 +76,24 @@ impl Edge {
         &self,
         request: Request<Incoming>,
         listener: &Listener,
-        altered: bool,
+        arrival: Arrival,
     ) -> Answered {
-        let refuse = |error| Answered {
-            route: Route::Passthrough,
-            outcome: Outcome::Denied,
-            response: Err(error),
-        };
-        if altered {
-            return refuse(Error::Malformed("a `#` in the target, or an empty line before it"));
+        if arrival.altered {
+            return Answered::refused(Error::Malformed(
+                "a `#` in the target, or an empty line before it",
+            ));
         }
         if listener.require_request_header
             && !Headers::parse(request.headers()).is_ok_and(|headers| headers.vault_request)
         {
-            return refuse(Error::RequestHeader);
+            return Answered::refused(Error::RequestHeader);
         }
         let limit = if unlimited(&request) { u64::MAX } else { listener.limits.max_body_bytes };
         let length = request.headers().get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         // Before the upstream is involved: an upload it refuses half-way costs a connection.
         if length.is_some_and(|length| length > limit) {
-            return refuse(Error::TooLarge(limit));
+            return Answered::refused(Error::TooLarge(limit));
         }
         let exceeded = Arc::new(AtomicBool::new(false));
         let empty = hyper::body::Body::is_end_stream(request.body());

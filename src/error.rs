@@ -47,6 +47,14 @@ pub enum Error {
     /// The request can be read in two ways, or not at all.
     #[error("request refused: {0}")]
     Malformed(&'static str),
+    /// The upstream does not log a service account in.
+    #[error("{what}")]
+    NoLogin {
+        /// What it said, of whom, and what to do.
+        what: Arc<str>,
+        /// Whether it may be about the token shown, and not about the service account.
+        token: bool,
+    },
     /// The node has as many requests waiting for the upstream as it accepts.
     #[error("too many requests are waiting for the upstream; try again")]
     Overloaded,
@@ -62,9 +70,21 @@ pub enum Error {
     /// The body is larger than the upstream would take.
     #[error("request body is larger than {0} bytes")]
     TooLarge(u64),
+    /// A role whose tokens pods cannot share.
+    #[error(
+        "the tokens of this role have counted uses or bound addresses, which pods cannot share: \
+         set token_num_uses of the role to 0"
+    )]
+    Unshareable,
     /// The record of the answer was not accepted, so the answer may not leave.
     #[error("the audit log does not accept records, and nothing is answered without one")]
     Unaudited,
+    /// A service-account token could not be held against its cluster.
+    #[error(
+        "the service-account token cannot be verified now: the cluster's keys or its API server \
+         cannot be reached; try again"
+    )]
+    Unverifiable(#[source] SharedError),
     /// The upstream could not be reached, and nothing was sent to it; nothing cached may stand in.
     #[error("the upstream cannot be reached, and nothing cached may stand in for it")]
     Unreachable(#[source] SharedError),
@@ -91,6 +111,11 @@ impl Error {
         Self::unreachable(Because(why))
     }
 
+    /// No verdict on a token, for a reason of our own.
+    pub fn unverifiable(why: &'static str) -> Self {
+        Self::Unverifiable(Arc::new(Because(why)))
+    }
+
     /// No connection to ask on.
     pub fn unreachable(cause: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Unreachable(Arc::new(cause))
@@ -100,7 +125,13 @@ impl Error {
     pub fn arrived(&self) -> bool {
         !matches!(
             self,
-            Self::Denied(_) | Self::Overloaded | Self::Throttled(_) | Self::Unreachable(_)
+            Self::Denied(_)
+                | Self::NoLogin { .. }
+                | Self::Overloaded
+                | Self::Throttled(_)
+                | Self::Unreachable(_)
+                | Self::Unshareable
+                | Self::Unverifiable(_)
         )
     }
 
@@ -113,11 +144,14 @@ impl Error {
             }
             Self::Denied(_)
             | Self::Malformed(_)
+            | Self::NoLogin { .. }
             | Self::Overloaded
             | Self::RequestHeader
             | Self::Throttled(_)
             | Self::TooLarge(_)
-            | Self::Unaudited => None,
+            | Self::Unaudited
+            | Self::Unshareable
+            | Self::Unverifiable(_) => None,
         }
     }
 
@@ -127,8 +161,12 @@ impl Error {
             Self::Failing(status, _) => *status,
             Self::Garbage(_) | Self::Lost(_) | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
-            Self::Overloaded | Self::Unaudited => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Denied(_) | Self::RequestHeader => StatusCode::FORBIDDEN,
+            Self::Overloaded | Self::Unaudited | Self::Unverifiable(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Denied(_) | Self::NoLogin { .. } | Self::RequestHeader | Self::Unshareable => {
+                StatusCode::FORBIDDEN
+            }
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -144,7 +182,7 @@ impl Error {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::Overloaded | Self::Throttled(_) => {
+            Self::Overloaded | Self::Throttled(_) | Self::Unverifiable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             // Where one request ends and the next begins may be what was ambiguous.

@@ -12,11 +12,12 @@ use crate::body::{self, Body, Response};
 use crate::cache::Store;
 use crate::cache::effect::Effect;
 use crate::error::Error;
-use crate::identity::{Facts, Logins};
+use crate::identity::{Facts, Logins, Place};
 use crate::kv::mounts::{Engine, Mounts};
 use crate::metrics::Route;
 use crate::request::Call;
 use crate::secret::Fingerprint;
+use crate::tenant::Errand;
 use crate::upstream::{Upstream, headers};
 
 mod tunnel;
@@ -49,15 +50,20 @@ impl Forward {
         Self { upstream, store, mounts, logins, tunnels, namespace }
     }
 
-    /// Passes a request on and its answer back.
+    /// Passes a request on, as a part of `errand`, and its answer back.
     ///
     /// # Errors
     /// The upstream did not begin an answer.
-    pub async fn pass(&self, route: Route, request: Request<Body>) -> Result<Response, Error> {
+    pub async fn pass(
+        &self,
+        route: Route,
+        errand: Errand,
+        request: Request<Body>,
+    ) -> Result<Response, Error> {
         let (mut head, body) = request.into_parts();
         let (change, lesson) = {
             let call = Call::parse(&head)?;
-            (Change::begin(self, &call), Lesson::of(route, &call))
+            (Change::begin(self, &call), Lesson::of(route, &call, &self.namespace))
         };
         let tunnel = Tunnel::asked(&mut head);
         let (asked, epoch) = (self.logins.now(), self.logins.epoch());
@@ -65,7 +71,7 @@ impl Forward {
         if let Some(tunnel) = &tunnel {
             tunnel.ask(&mut head.headers);
         }
-        let answer = self.upstream.forward(Request::from_parts(head, body)).await;
+        let answer = self.upstream.forward(errand, Request::from_parts(head, body)).await;
         change.over(answer.as_ref().map(|answer| answer.status().as_u16()));
         let mut answer = answer?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -97,7 +103,7 @@ impl Forward {
         let (body, whole) = tasted.map_err(Error::garbage)?;
         if let Some(bytes) = whole {
             let facts = match lesson {
-                Lesson::Issued => Facts::of_login(&bytes),
+                Lesson::Issued(place) => Facts::of_issue(&bytes, place),
                 Lesson::LookedUp => Facts::of_lookup(&bytes).ok(),
             };
             if let Some(facts) = facts {
@@ -123,10 +129,10 @@ impl Forward {
 }
 
 /// What an answer may say of a token.
-#[derive(Clone, Copy)]
 enum Lesson {
-    /// That one was issued. A secret cannot pass for this: `auth` is never the caller's to write.
-    Issued,
+    /// That one was issued, and all about it if that was a login, made there. A secret cannot pass
+    /// for this: `auth` is never the caller's to write.
+    Issued(Option<Place>),
     /// All about the caller's own. A secret can hold anything, and `cubbyhole/auth/token/lookup-self`
     /// is one, so only the token store's own path is believed, and only as it stands: a namespace
     /// written before it could as well be a mount.
@@ -134,13 +140,31 @@ enum Lesson {
 }
 
 impl Lesson {
-    fn of(route: Route, call: &Call<'_>) -> Option<Self> {
+    fn of(route: Route, call: &Call<'_>, namespace: &str) -> Option<Self> {
         match (route, call.target.decoded()?.as_slice()) {
             (_, b"auth/token/lookup-self") => Some(Self::LookedUp),
-            (Route::Login, _) => Some(Self::Issued),
+            (Route::Login, _) => Some(Self::Issued(login_at(call, namespace))),
             _ => None,
         }
     }
+}
+
+/// Where a request logs in, if it is beyond doubt that it does: `auth/<mount>/login`, with or
+/// without a user's name, in the namespace before it. No namespace can be named `auth`.
+fn login_at(call: &Call<'_>, namespace: &str) -> Option<Place> {
+    let (path, _) = call.target.exact()?;
+    let mut segments: Vec<&str> = call.namespace(namespace)?.split('/').collect();
+    segments.extend(path.split('/'));
+    segments.retain(|segment| !segment.is_empty());
+    let start = segments.iter().position(|segment| *segment == "auth")?;
+    let (namespace, login) = segments.split_at(start);
+    match login {
+        ["auth", "token", ..] => return None,
+        ["auth", _, .., "login"] | ["auth", _, .., "login", _] => (),
+        _ => return None,
+    }
+    let namespace = namespace.iter().flat_map(|segment| [segment, "/"]).collect();
+    Some(Place { namespace, path: login.join("/") })
 }
 
 /// What a request may change, from before it leaves until its answer is known. Dropped before that

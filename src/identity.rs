@@ -26,11 +26,14 @@ use crate::flight::{Flights, Seat};
 use crate::metrics::{self, Metrics, Operation};
 use crate::request::{NAMESPACE, TOKEN};
 use crate::secret::{Credential, Fingerprint, Fingerprinter, Secret};
+use crate::tenant::Tenant;
 use crate::upstream::{Ask, Upstream, Whole, trouble};
 
+mod facts;
 mod login;
 
-pub use login::{Class, Facts, Login};
+pub use facts::{Facts, Place};
+pub use login::{Class, Login, Rights};
 
 /// Logins kept. The least used give way; they are looked up again when they come back.
 const MOST_LOGINS: usize = 20_000;
@@ -115,6 +118,15 @@ impl Logins {
         self.known.get(&fingerprint)
     }
 
+    /// On whose account a caller with this credential asks: that of its rights class, once the
+    /// upstream has vouched for it. So nobody has more than one tenant's share for having made
+    /// itself more tokens.
+    pub fn tenant(&self, fingerprint: Fingerprint) -> Tenant {
+        let login = self.get(fingerprint);
+        let class = login.and_then(|login| login.class.or(login.counted));
+        class.map_or_else(|| Tenant::stranger(fingerprint), Class::tenant)
+    }
+
     /// Whether `login` may be relied on now.
     pub fn standing(&self, login: &Login, now: Time) -> Standing {
         let current = login.epoch.all == self.epochs.all.load(Ordering::SeqCst)
@@ -154,7 +166,8 @@ impl Logins {
         now.since(login.asked) > self.window.mul_f64(0.8) && login.claim_renewal()
     }
 
-    /// Asks the upstream about a credential; once, however many wait for the answer.
+    /// Asks the upstream about a credential; once, however many wait for the answer, which is why
+    /// it is no errand of its own. `tenant`: on whose account.
     ///
     /// # Errors
     /// The upstream could not be asked. That it does not know the token is an answer: a login
@@ -162,6 +175,7 @@ impl Logins {
     pub async fn lookup(
         self: &Arc<Self>,
         credential: &Arc<Credential>,
+        tenant: Tenant,
         namespace: Option<&HeaderValue>,
     ) -> Result<Arc<Login>, Error> {
         let passenger = match self.lookups.board(&credential.fingerprint, (), |()| true) {
@@ -170,7 +184,7 @@ impl Logins {
                 let logins = Arc::clone(self);
                 let (credential, namespace) = (Arc::clone(credential), namespace.cloned());
                 let task = tokio::spawn(async move {
-                    let answer = logins.ask(&credential, namespace).await;
+                    let answer = logins.ask(&credential, tenant, namespace).await;
                     pilot.land(answer.clone());
                     answer
                 });
@@ -183,6 +197,7 @@ impl Logins {
     async fn ask(
         &self,
         credential: &Credential,
+        tenant: Tenant,
         namespace: Option<HeaderValue>,
     ) -> Result<Arc<Login>, Error> {
         let (asked, epoch) = (self.clock.now(), self.epoch());
@@ -193,8 +208,8 @@ impl Logins {
             headers.insert(NAMESPACE, namespace);
         }
         let target = PathAndQuery::from_static("/v1/auth/token/lookup-self");
-        let answer =
-            self.upstream.ask(Operation::LookupSelf, &Ask::get(target, headers), LIMIT).await;
+        let ask = Ask::get(target, headers, tenant);
+        let answer = self.upstream.ask(Operation::LookupSelf, &ask, LIMIT).await;
         match answer {
             Ok(Whole::Answer { status: StatusCode::OK, body, .. }) => {
                 let facts = Facts::of_lookup(&body).map_err(|error| {
@@ -207,9 +222,10 @@ impl Logins {
             }
             // A dead token, or one whose policies do not let it ask: either way it stays with the
             // upstream to say what it may.
-            Ok(Whole::Answer { status: StatusCode::FORBIDDEN, .. }) => {
+            Ok(Whole::Answer { status: StatusCode::FORBIDDEN, body, .. }) => {
                 self.metrics.login(metrics::Lookup::Dead);
-                let login = Arc::new(Login::unknown(asked, self.window, epoch));
+                let dead = dead(&body);
+                let login = Arc::new(Login::unknown(dead, asked, self.window, epoch));
                 self.known.insert(credential.fingerprint, Arc::clone(&login));
                 Ok(login)
             }
@@ -219,7 +235,7 @@ impl Logins {
                     Some(trouble) => Err(Error::Failing(status, trouble)),
                     // About the request's namespace, say, and so nothing to remember of the token;
                     // nor is it an outage, in which the token would be believed for longer.
-                    None => Ok(Arc::new(Login::unknown(asked, self.window, epoch))),
+                    None => Ok(Arc::new(Login::unknown(false, asked, self.window, epoch))),
                 }
             }
             Ok(Whole::Oversize(_)) => Err(Error::nonsense("a lookup-self answer over 256 KiB")),
@@ -230,12 +246,11 @@ impl Logins {
         }
     }
 
-    /// Takes in what an answer that passed through says of a token: a login, a token created, or
-    /// a lookup the caller made for itself.
+    /// Takes in what an answer says of a token: a login, a token created, or a lookup the caller
+    /// made for itself.
     pub fn overhear(&self, facts: Facts, asked: Time, epoch: Epoch) {
         let fingerprint = self.fingerprints.of(facts.token.expose());
-        // A login's answer does not say whether the token's addresses are bound, so of those only
-        // the one thing is kept that makes asking harmful.
+        // Of what does not tell all, only the one thing is kept that makes asking harmful.
         if facts.complete || facts.limited() {
             self.learn(fingerprint, facts, asked, epoch);
         }
@@ -302,6 +317,18 @@ impl Logins {
             children: self.epochs.children.load(Ordering::SeqCst),
         }
     }
+}
+
+/// Whether a refusal says that the token is none, rather than that it may not (SEMANTICS 1.10). A
+/// policy's refusal reads `1 error occurred:\n\t* permission denied\n\n`. A hint, never a proof.
+pub fn dead(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Refusal<'a> {
+        #[serde(borrow)]
+        errors: Vec<std::borrow::Cow<'a, str>>,
+    }
+    let refusal = serde_json::from_slice(body);
+    refusal.is_ok_and(|Refusal { errors }| errors == ["permission denied"])
 }
 
 /// A header value that hyper neither prints nor indexes.

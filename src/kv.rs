@@ -19,6 +19,7 @@ use crate::flight::{Flights, Seat};
 use crate::identity::{Class, Login, Logins, Standing};
 use crate::metrics::{Decision, Metrics, Outcome};
 use crate::request::{Directive, Read, ReadKind};
+use crate::tenant::Tenants;
 use crate::upstream::Upstream;
 
 pub mod answer;
@@ -43,6 +44,7 @@ pub struct Kv {
     mounts: Arc<Mounts>,
     logins: Arc<Logins>,
     upstream: Arc<Upstream>,
+    tenants: Arc<Tenants>,
     flights: Flights<Key, Option<Class>, Landing>,
     rules: ArcSwap<Rules>,
     /// That of requests that name none.
@@ -71,12 +73,13 @@ impl Kv {
         config: &config::Cache,
         namespace: String,
         parts: (Arc<Store>, Arc<Mounts>, Arc<Logins>, Arc<Upstream>),
+        tenants: Arc<Tenants>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (store, mounts, logins, upstream) = parts;
         let (flights, rules) = (Flights::default(), ArcSwap::from_pointee(Rules::new(config)));
-        Self { store, mounts, logins, upstream, flights, rules, namespace, clock, metrics }
+        Self { store, mounts, logins, upstream, tenants, flights, rules, namespace, clock, metrics }
     }
 
     /// Applies other lifetimes, and forgets what is kept under those before.
@@ -157,9 +160,11 @@ impl Kv {
         if self.logins.due(login, now) {
             let logins = Arc::clone(&self.logins);
             let credential = logins.credential(question.token, question.fingerprint);
-            let namespace = question.namespace.cloned();
+            let (tenant, namespace) = (question.visit.tenant(), question.namespace.cloned());
             // What the lookup finds is in the table; a failure shows when the login lapses.
-            tokio::spawn(async move { drop(logins.lookup(&credential, namespace.as_ref()).await) });
+            tokio::spawn(async move {
+                drop(logins.lookup(&credential, tenant, namespace.as_ref()).await)
+            });
         }
         let proof_due = now.since(proven) > self.logins.window().mul_f64(0.8);
         if (now >= entry.life.refresh || proof_due)
@@ -225,7 +230,7 @@ impl Kv {
             if let Some(reply) = at_hand() {
                 return Ok(reply);
             }
-            let order = self.order(question, kind, class);
+            let mut order = self.order(question, kind, class);
             // Whoever wants the upstream's answer wants one to a request that leaves after theirs.
             let shares =
                 |tag: &Option<Class>| any && (class.is_none() || tag.is_none() || *tag == class);
@@ -237,6 +242,8 @@ impl Kv {
                         pilot.land(Landing::Stored);
                         return Ok(reply);
                     }
+                    // Without it nobody flies, and those on board try for themselves.
+                    order.errand = Some(question.visit.errand()?);
                     let (hand_over, fetched) = oneshot::channel();
                     let kv = Arc::clone(self);
                     tokio::spawn(async move { kv.fly(order, pilot, Some(hand_over)).await });
@@ -252,7 +259,9 @@ impl Kv {
                 // It was for somebody of another class, or perhaps of none.
                 Landing::Private(whose) if whose.is_none() || whose != class => (),
                 Landing::Private(_) => break,
-                Landing::Failed(error) => {
+                // The others' turn did not come; the caller's own may.
+                Landing::Failed(Error::Overloaded, whose) if whose != question.visit.tenant() => (),
+                Landing::Failed(error, _) => {
                     return self.stale(question, &error).ok_or(error);
                 }
             }
@@ -272,7 +281,7 @@ impl Kv {
             _ => (),
         }
         let credential = self.logins.credential(question.token, question.fingerprint);
-        match self.logins.lookup(&credential, question.namespace).await {
+        match self.logins.lookup(&credential, question.visit.tenant(), question.namespace).await {
             Ok(login) => Rights::of(login),
             Err(error) => Rights::Unknown(error),
         }

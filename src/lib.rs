@@ -12,9 +12,12 @@ pub mod flight;
 pub mod metrics;
 pub mod secret;
 pub mod telemetry;
+pub mod tenant;
 
+pub mod audit;
 pub mod body;
 pub mod dial;
+pub mod trust;
 pub mod watch;
 
 // The question.
@@ -24,6 +27,11 @@ pub mod request;
 pub mod upstream;
 
 pub mod identity;
+pub mod kubernetes;
+
+pub mod badge;
+pub mod caller;
+pub mod exchange;
 
 // Answers.
 pub mod cache;
@@ -41,6 +49,7 @@ pub mod status;
 pub mod admin;
 pub mod edge;
 pub mod server;
+pub mod witness;
 
 // Composition.
 pub mod app;

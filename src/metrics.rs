@@ -13,9 +13,11 @@ use prometheus::{
     TextEncoder,
 };
 
+mod kubernetes;
 mod labels;
 
-pub use labels::{Cause, Decision, Lookup, Operation, Outcome, Route};
+pub use kubernetes::{Review, Token};
+pub use labels::{Audited, Cause, Decision, Lookup, Operation, Outcome, Route};
 
 /// Seconds: a hit takes microseconds, the upstream a millisecond to a minute; 0.05 and 0.2 are the
 /// objectives for retrieval and for generation.
@@ -44,6 +46,8 @@ pub struct Metrics {
     stale: IntCounter,
     shed: IntCounter,
     reloads: IntCounterVec,
+    audited: IntCounterVec,
+    kubernetes: kubernetes::Kubernetes,
 }
 
 impl Metrics {
@@ -132,13 +136,19 @@ impl Metrics {
             )?,
             shed: series.counter(
                 "vaultlet_shed_requests_total",
-                "Requests refused because too many were waiting.",
+                "Requests refused because too many were waiting, or one caller asked too much.",
             )?,
             reloads: series.counters(
                 "vaultlet_reloads_total",
                 "Configuration and certificate files read again, by result.",
                 &["result"],
             )?,
+            audited: series.counters(
+                "vaultlet_audit_events_total",
+                "Audit records, by what became of them.",
+                &["result"],
+            )?,
+            kubernetes: kubernetes::Kubernetes::new(&series)?,
             registry: series.0,
         };
         metrics.show_zeros();
@@ -161,6 +171,9 @@ impl Metrics {
         }
         for result in ["ok", "failed"] {
             self.reloads.with_label_values(&[result]);
+        }
+        for result in [Audited::Dropped, Audited::Failed, Audited::Written] {
+            self.audited.with_label_values(&[result.label()]);
         }
         let info = prometheus::IntGauge::with_opts(
             Opts::new("vaultlet_build_info", "The program's version; always 1.")
@@ -226,6 +239,11 @@ impl Metrics {
         self.identities.with_label_values(&["known"]).set(known.try_into().unwrap_or(i64::MAX));
     }
 
+    /// Records how many service accounts have a shared login.
+    pub fn shared_logins(&self, shared: usize) {
+        self.identities.with_label_values(&["shared"]).set(shared.try_into().unwrap_or(i64::MAX));
+    }
+
     /// Counts a decision on a read.
     pub fn decided(&self, decision: Decision) {
         match decision {
@@ -242,6 +260,11 @@ impl Metrics {
     /// Counts a file that was read again.
     pub fn reloaded(&self, ok: bool) {
         self.reloads.with_label_values(&[if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// Counts an audit record.
+    pub fn audited(&self, result: Audited) {
+        self.audited.with_label_values(&[result.label()]).inc();
     }
 
     /// The text Prometheus scrapes.

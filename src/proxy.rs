@@ -4,38 +4,44 @@
 //! order a reader would ask it:
 //!
 //! ```text
-//! Request ─parse→ Call ─read→ Read ─who→ Question ─Kv::read→ Reply ─┬→ Response
-//!                  └──── not a cacheable read ──── forward ─────────┘
+//! Request ─parse→ Call ─identify→ Caller ─read→ Question ─Kv::read→ Reply ─┬→ Response
+//!                                   └──── not a cacheable read ── forward ─┘
 //! ```
 //!
 //! Only [`Kv`] answers from memory, and only where the upstream itself has shown that the caller's
-//! rights class may read the secret. Everything it does not take is passed on with the caller's
-//! own credential, for the upstream to decide.
+//! rights class may read the secret. Everything it does not take is passed on, with the caller's
+//! own credential or with the login that its service account shares, for the upstream to decide.
 
 use std::sync::Arc;
 
+use hyper::body::Body as _;
 use hyper::header::HeaderValue;
+use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
 use hyper::{Request, StatusCode};
 
-use crate::body::{Body, Response};
+use crate::body::{self, Body, Response};
+use crate::cache::effect::reads;
+use crate::caller::{Caller, Callers, Door, Login, OwnLogin, Pod, mixes};
 use crate::config::Config;
 use crate::error::Error;
 use crate::forward::Forward;
-use crate::identity::Logins;
+use crate::identity;
 use crate::kv::mounts::Mounts;
 use crate::kv::{self, CacheStatus, Kv, Question, Reply};
 use crate::metrics::{Outcome, Route};
 use crate::request::{Call, NAMESPACE};
 use crate::route;
+use crate::tenant::{Tenant, Tenants, Visit};
 
 /// Everything needed to answer requests.
 #[derive(Debug)]
 pub struct Proxy {
+    callers: Arc<Callers>,
     kv: Arc<Kv>,
     forward: Forward,
-    logins: Arc<Logins>,
     mounts: Arc<Mounts>,
+    tenants: Arc<Tenants>,
     /// Whether callers may be answered for their Vault tokens.
     vault_tokens: bool,
     namespace: String,
@@ -52,6 +58,15 @@ pub struct Answered {
     pub outcome: Outcome,
     /// The answer; or vaultlet refuses, or the upstream gave none and nothing cached may stand in.
     pub response: Result<Response, Error>,
+    /// Who is told so.
+    pub caller: Caller,
+}
+
+/// The same, before it is said to whom.
+struct Answer {
+    route: Route,
+    outcome: Outcome,
+    response: Result<Response, Error>,
 }
 
 impl Proxy {
@@ -61,18 +76,20 @@ impl Proxy {
     /// The configured namespace cannot be a header.
     pub fn new(
         config: &Config,
+        callers: Arc<Callers>,
         kv: Arc<Kv>,
         forward: Forward,
-        logins: Arc<Logins>,
         mounts: Arc<Mounts>,
+        tenants: Arc<Tenants>,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let namespace = config.upstream.namespace.trim_matches('/').to_owned();
         let header = (!namespace.is_empty()).then(|| HeaderValue::from_str(&namespace));
         Ok(Self {
+            callers,
             kv,
             forward,
-            logins,
             mounts,
+            tenants,
             vault_tokens: config.auth.vault_tokens,
             namespace_header: header.transpose()?,
             namespace,
@@ -86,14 +103,46 @@ impl Proxy {
             Ok(call) => call,
             Err(error) => return Answered::refused(error),
         };
+        if let Some(door) = self.callers.door(&call) {
+            return self.log_in(&door, &head, body).await;
+        }
+        let caller = match self.callers.identify(&call).await {
+            Ok(caller) => caller,
+            Err(error) => return Answer::failed(self.route(&call), error).to(Caller::Nobody),
+        };
+        if let (Caller::Pod(pod), Some(asked)) = (&caller, OwnLogin::of(&call)) {
+            let response = self.callers.answer(pod, asked, &call, body).await;
+            return Answer::ours(Route::Login, response).to(caller);
+        }
+        let repeatable = reads(call.method()) && body.is_end_stream();
+        let visit = Visit::new(&self.tenants, self.callers.tenant(&caller));
+        let answer = self.answer(&call, &head, body, &caller, &visit).await;
+        match caller {
+            Caller::Pod(pod) if answer.outcome == Outcome::Denied => {
+                self.again(&call, &head, pod, &visit, answer, repeatable).await
+            }
+            caller => answer.to(caller),
+        }
+    }
+
+    /// Answers from memory, or passes on.
+    async fn answer(
+        &self,
+        call: &Call<'_>,
+        head: &Parts,
+        body: Body,
+        caller: &Caller,
+        visit: &Visit<'_>,
+    ) -> Answer {
+        let read = call.read(&self.namespace).filter(|_| self.cached(caller));
         let (mut route, mut cache) = (None, CacheStatus::Silent);
-        if let (Some(read), Some(token)) = (call.read(&self.namespace), call.headers.token)
-            && self.vault_tokens
-        {
+        if let (Some(read), Some((token, fingerprint))) = (read, caller.credential(call)) {
             let question = Question {
                 read: &read,
                 token,
-                fingerprint: self.logins.fingerprint(token),
+                fingerprint,
+                signature: caller.signature(),
+                visit,
                 directive: call.headers.directive,
                 target: head.uri.path_and_query().unwrap_or(&ROOT),
                 headers: &head.headers,
@@ -101,33 +150,125 @@ impl Proxy {
             };
             match self.kv.read(&question).await {
                 Ok(Reply::Serve(response, outcome)) => {
-                    return Answered { route: Route::KvRead, outcome, response: Ok(response) };
+                    return Answer { route: Route::KvRead, outcome, response: Ok(response) };
                 }
                 Ok(Reply::Forward(status)) => {
                     (route, cache) = (Some(route::of_read(&read, &self.mounts)), status);
                 }
                 Err(error) => {
-                    return Answered::failed(route::of_read(&read, &self.mounts), error);
+                    return Answer::failed(route::of_read(&read, &self.mounts), error);
                 }
             }
         }
-        let route = route.unwrap_or_else(|| route::of(&call, &self.namespace, &self.mounts));
-        let response = match self.forward.pass(route, Request::from_parts(head, body)).await {
-            Ok(response) => response,
-            Err(error) => return Answered::failed(route, error),
+        let route = route.unwrap_or_else(|| self.route(call));
+        if let (Caller::Pod(_), Some(why)) = (caller, mixes(call, route.is_kv())) {
+            return Answer::failed(route, Error::Denied(why));
+        }
+        let mut request = Request::from_parts(head.clone(), body);
+        caller.sign(request.headers_mut());
+        self.pass(route, cache, visit, request).await
+    }
+
+    async fn pass(
+        &self,
+        route: Route,
+        cache: CacheStatus,
+        visit: &Visit<'_>,
+        request: Request<Body>,
+    ) -> Answer {
+        let errand = match visit.errand() {
+            Ok(errand) => errand,
+            Err(error) => return Answer::failed(route, error),
         };
-        Answered::forwarded(route, cache, response)
+        match self.forward.pass(route, errand, request).await {
+            Ok(response) => Answer::forwarded(route, cache, response),
+            Err(error) => Answer::failed(route, error),
+        }
+    }
+
+    /// A refusal may mean that the upstream does not know the shared login any more: revoked, say,
+    /// by an operator. Then another takes its place, and a request that can be is made again.
+    async fn again(
+        &self,
+        call: &Call<'_>,
+        head: &Parts,
+        pod: Pod,
+        visit: &Visit<'_>,
+        mut answer: Answer,
+        repeatable: bool,
+    ) -> Answered {
+        let Ok(response) = answer.response else { return answer.to(Caller::Pod(pod)) };
+        let (parts, body) = response.into_parts();
+        let (body, whole) = match body::taste(body, LARGEST_REFUSAL).await {
+            Ok(tasted) => tasted,
+            Err(error) => {
+                let failed = Answer::failed(answer.route, Error::garbage(error));
+                return failed.to(Caller::Pod(pod));
+            }
+        };
+        answer.response = Ok(Response::from_parts(parts, body));
+        if !whole.is_some_and(|body| identity::dead(&body)) {
+            return answer.to(Caller::Pod(pod));
+        }
+        match self.callers.replace(pod).await {
+            Ok(pod) if repeatable => {
+                let caller = Caller::Pod(pod);
+                self.answer(call, head, body::empty(), &caller, visit).await.to(caller)
+            }
+            Ok(pod) => answer.to(Caller::Pod(pod)),
+            Err(error) => Answer::failed(answer.route, error).to(Caller::Nobody),
+        }
+    }
+
+    /// A login of an unmodified application, answered here if it can be.
+    async fn log_in(&self, door: &Door, head: &Parts, body: Body) -> Answered {
+        let body = match self.callers.log_in(door, body).await {
+            Ok(Login::Answered(response, pod)) => {
+                return Answer::ours(Route::Login, Ok(response)).to(Caller::Pod(pod));
+            }
+            Ok(Login::Forward(body)) => body,
+            Err(error) => return Answer::failed(Route::Login, error).to(Caller::Nobody),
+        };
+        let request = Request::from_parts(head.clone(), body);
+        let visit = Visit::new(&self.tenants, Tenant::anonymous());
+        self.pass(Route::Login, CacheStatus::Silent, &visit, request).await.to(Caller::Nobody)
+    }
+
+    /// Whether the caller may be answered from memory.
+    fn cached(&self, caller: &Caller) -> bool {
+        match caller {
+            Caller::Nobody => false,
+            Caller::Token(_) => self.vault_tokens,
+            Caller::Pod(_) => true,
+        }
+    }
+
+    fn route(&self, call: &Call<'_>) -> Route {
+        route::of(call, &self.namespace, &self.mounts)
     }
 }
 
 impl Answered {
-    fn refused(error: Error) -> Self {
-        Self { route: Route::Passthrough, outcome: Outcome::Denied, response: Err(error) }
+    /// Turned away before anybody was asked.
+    pub fn refused(error: Error) -> Self {
+        Answer { route: Route::Passthrough, outcome: Outcome::Denied, response: Err(error) }
+            .to(Caller::Nobody)
+    }
+}
+
+impl Answer {
+    /// vaultlet's own.
+    fn ours(route: Route, response: Result<Response, Error>) -> Self {
+        match response {
+            Ok(response) => Self { route, outcome: Outcome::Hit, response: Ok(response) },
+            Err(error) => Self::failed(route, error),
+        }
     }
 
     fn failed(route: Route, error: Error) -> Self {
         let outcome = match error {
-            Error::Overloaded => Outcome::Shed,
+            Error::Overloaded | Error::Throttled(_) => Outcome::Shed,
+            Error::Denied(_) | Error::Malformed(_) | Error::NoLogin { .. } => Outcome::Denied,
             _ => Outcome::Error,
         };
         Self { route, outcome, response: Err(error) }
@@ -144,6 +285,14 @@ impl Answered {
         }
         Self { route, outcome, response: Ok(response) }
     }
+
+    fn to(self, caller: Caller) -> Answered {
+        let Self { route, outcome, response } = self;
+        Answered { route, outcome, response, caller }
+    }
 }
+
+/// A refusal is a line; what is larger is none.
+const LARGEST_REFUSAL: usize = 4096;
 
 static ROOT: PathAndQuery = PathAndQuery::from_static("/");

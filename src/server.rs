@@ -24,7 +24,7 @@ mod line;
 mod patience;
 pub mod tls;
 
-pub use connection::Service;
+pub use connection::{Arrival, Service};
 use patience::Patient;
 use tls::Certificates;
 
@@ -95,7 +95,7 @@ impl Server {
     /// Serves until `stop` is cancelled and every connection has finished or `grace` is over.
     pub async fn run<S: Service>(self, service: S, stop: CancellationToken, grace: Duration) {
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
-        while let Some((io, place)) = stop.run_until_cancelled(self.accept()).await {
+        while let Some((io, remote, place)) = stop.run_until_cancelled(self.accept()).await {
             let (listener, service) = (Arc::clone(&self.listener), service.clone());
             let (tls, stop, cut) = (self.certificates.clone(), stop.clone(), cut.clone());
             connections.spawn(async move {
@@ -103,13 +103,14 @@ impl Server {
                 let serve = async {
                     let patience = listener.limits.header_timeout;
                     match tls {
-                        None => connection::serve(io, false, listener, service, stop).await,
+                        None => connection::serve(io, remote, false, listener, service, stop).await,
                         Some(tls) => {
                             let handshake = TlsAcceptor::from(tls.current()).accept(io);
                             match timeout(patience, handshake).await {
                                 Ok(Ok(io)) => {
                                     let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
-                                    connection::serve(io, http2, listener, service, stop).await;
+                                    connection::serve(io, remote, http2, listener, service, stop)
+                                        .await;
                                 }
                                 Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
                                 Err(_) => debug!(?patience, "TLS handshake took too long"),
@@ -135,24 +136,24 @@ impl Server {
 
     /// The next connection, once there is room for it. `accept` fails when, say, the process has
     /// run out of file descriptors; that passes, so it is no reason to drop what we have.
-    async fn accept(&self) -> (Either<TcpStream, UnixStream>, OwnedSemaphorePermit) {
+    async fn accept(&self) -> (Io, Option<SocketAddr>, OwnedSemaphorePermit) {
         let place = Arc::clone(&self.places).acquire_owned();
         let place = place.await.expect("the semaphore is never closed");
         loop {
             let accepted = match &self.socket {
-                Socket::Tcp(socket) => socket.accept().await.map(|(stream, _)| {
+                Socket::Tcp(socket) => socket.accept().await.map(|(stream, remote)| {
                     // Without it a kept-alive answer can wait 40 ms for the peer's next packet.
                     if let Err(error) = stream.set_nodelay(true) {
                         debug!(%error, "cannot set TCP_NODELAY");
                     }
-                    Either::Left(stream)
+                    (Either::Left(stream), Some(remote))
                 }),
                 Socket::Unix(socket, _) => {
-                    socket.accept().await.map(|(stream, _)| Either::Right(stream))
+                    socket.accept().await.map(|(stream, _)| (Either::Right(stream), None))
                 }
             };
             match accepted {
-                Ok(io) => return (io, place),
+                Ok((io, remote)) => return (io, remote, place),
                 Err(error) => {
                     warn!(%error, "cannot accept, pausing");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -161,6 +162,9 @@ impl Server {
         }
     }
 }
+
+/// What a connection is made of.
+type Io = Either<TcpStream, UnixStream>;
 
 impl Drop for Socket {
     fn drop(&mut self) {

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::error::{BoxError, Error, Trouble};
 use crate::metrics::{Metrics, Operation};
+use crate::tenant::{Errand, Tenant};
 
 mod gate;
 pub mod headers;
@@ -40,12 +41,14 @@ pub struct Ask {
     pub target: PathAndQuery,
     /// End-to-end headers, the caller's credential among them.
     pub headers: HeaderMap,
+    /// On whose account.
+    pub tenant: Tenant,
 }
 
 impl Ask {
-    /// A `GET` of `target`.
-    pub fn get(target: PathAndQuery, headers: HeaderMap) -> Self {
-        Self { method: Method::GET, target, headers }
+    /// A `GET` of `target` on the account of `tenant`.
+    pub fn get(target: PathAndQuery, headers: HeaderMap, tenant: Tenant) -> Self {
+        Self { method: Method::GET, target, headers, tenant }
     }
 }
 
@@ -114,14 +117,15 @@ impl Upstream {
     }
 
     /// Passes a caller's request on. It is sent once: its body cannot be had twice, and what it
-    /// does may not be done twice.
+    /// does may not be done twice. `errand`: what it is a part of, until its answer has been read.
     ///
     /// # Errors
     /// The upstream did not begin an answer.
-    pub async fn forward(&self, request: Request<Body>) -> Result<Response, Error> {
-        let (place, node) = self.admit().await?;
+    pub async fn forward(&self, errand: Errand, request: Request<Body>) -> Result<Response, Error> {
+        let tenant = errand.tenant();
+        let (place, node) = self.admit(tenant).await?;
         // A request without a body can follow a standby's redirect to the active node.
-        let again = request.body().is_end_stream().then(|| Ask::of(&request)).flatten();
+        let again = request.body().is_end_stream().then(|| Ask::of(&request, tenant)).flatten();
         let (head, body) = request.into_parts();
         let (body, upload) = match again {
             Some(_) => (body, Upload::none()),
@@ -136,7 +140,28 @@ impl Upstream {
             answer = self.attempt(Operation::Forward, &node, request, &upload).await?;
         }
         let cut = answer.extensions_mut().remove::<Switch>().map(|switch| switch.armed(upload));
-        Ok(answer.map(|body| body::stream(Guarded::new(body, (place, cut)))))
+        Ok(answer.map(|body| body::stream(Guarded::new(body, (place, cut, errand)))))
+    }
+
+    /// Makes a request of our own that may not be made twice, and takes in the whole answer; one
+    /// larger than `limit` bytes is handed back as a stream instead.
+    ///
+    /// # Errors
+    /// The upstream did not answer in whole and in time.
+    pub async fn tell(
+        &self,
+        operation: Operation,
+        tenant: Tenant,
+        request: Request<Body>,
+        limit: usize,
+    ) -> Result<Whole, Error> {
+        let told = async {
+            let (place, node) = self.admit(tenant).await?;
+            let answer = self.attempt(operation, &node, request, &Upload::none()).await?;
+            Whole::take(answer, limit, Arc::new(place)).await
+        };
+        let whole = tokio::time::timeout(self.timeout, told);
+        whole.await.unwrap_or(Err(Error::Timeout(self.timeout)))
     }
 
     /// Asks for something that may be asked twice, and takes in the whole answer; one larger than
@@ -155,7 +180,7 @@ impl Upstream {
         ask: &Ask,
         limit: usize,
     ) -> Result<Whole, Error> {
-        let (place, _) = self.admit().await?;
+        let (place, _) = self.admit(ask.tenant).await?;
         let place = Arc::new(place);
         self.budget.earn();
         let mut attempt = 0;
@@ -179,9 +204,9 @@ impl Upstream {
 
     /// A place among the requests in flight, and the address to ask. Nobody waits for a place
     /// while all addresses are down, where requests that hang may hold every one of them.
-    async fn admit(&self) -> Result<(gate::Place, Arc<health::Node>), Error> {
+    async fn admit(&self, tenant: Tenant) -> Result<(gate::Place, Arc<health::Node>), Error> {
         self.nodes.choose()?;
-        let place = self.gate.enter().await;
+        let place = self.gate.enter(tenant).await;
         // Who has waited in vain is told why.
         let node = self.nodes.choose()?;
         Ok((place?, node))
@@ -258,7 +283,7 @@ impl Upstream {
         const PATIENCE: Duration = Duration::from_secs(2);
         const LIMIT: usize = 64 * 1024;
         let target = PathAndQuery::from_static("/v1/sys/health");
-        let ask = Ask::get(target, HeaderMap::new());
+        let ask = Ask::get(target, HeaderMap::new(), Tenant::vaultlet());
         let probe = async {
             let request = ask.request()?;
             let no_upload = Upload::none();
@@ -275,11 +300,12 @@ impl Upstream {
 
 impl Ask {
     /// Of a request without a body.
-    fn of(request: &Request<Body>) -> Option<Self> {
+    fn of(request: &Request<Body>, tenant: Tenant) -> Option<Self> {
         Some(Self {
             method: request.method().clone(),
             target: request.uri().path_and_query()?.clone(),
             headers: request.headers().clone(),
+            tenant,
         })
     }
 

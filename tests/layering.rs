@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 26] = [
-    "clock", "error", "config", "flight", "metrics", "secret", "telemetry",  // leaves
-    "body", "dial", "watch",
+const LAYERS: [&str; 35] = [
+    "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
+    "telemetry", "tenant",
+    "audit", "body", "dial", "trust", "watch",                               // plumbing
     "request",                                                               // the question
-    "upstream", "identity",                                                  // Vault, and who asks it
+    "upstream", "identity",                                                  // Vault
+    "kubernetes", "exchange", "badge", "caller",                             // who asks it
     "cache", "kv",                                                           // answers from memory
     "forward", "route",                                                      // and those passed on
     "proxy",                                                                 // one request
-    "status", "admin", "edge", "server",                                     // surfaces
+    "witness", "status", "admin", "server", "edge",                          // surfaces
     "app", "dev", "cli", "main",                                             // composition
 ];
 

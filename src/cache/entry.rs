@@ -1,7 +1,7 @@
 //! A cached answer: how long it may be served, and to whom.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::generations::Stamp;
@@ -9,6 +9,7 @@ use crate::clock::Time;
 use crate::error::Trouble;
 use crate::identity::Class;
 use crate::kv::answer::Answer;
+use crate::tenant::Charge;
 
 /// An upstream answer, shared by all rights classes, served only against a proof.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub struct Entry {
     pub stamp: Stamp,
     proofs: RwLock<Vec<Proof>>,
     refreshing: AtomicBool,
+    charge: OnceLock<Arc<Charge>>,
 }
 
 /// The instants at which an [`Entry`] stops being good for something. In this order, except that
@@ -59,8 +61,18 @@ impl Entry {
     /// Without any proof. `times`: when it was asked for, and when it was answered.
     pub fn new(answer: Arc<Answer>, times: (Time, Time), life: Life, stamp: Stamp) -> Self {
         let (asked, answered) = times;
-        let (proofs, refreshing) = Default::default();
-        Self { answer, asked, answered, life, stamp, proofs, refreshing }
+        let (proofs, refreshing, charge) = Default::default();
+        Self { answer, asked, answered, life, stamp, proofs, refreshing, charge }
+    }
+
+    /// Keeps it on the account that `charge` is on; `false`: it has one already.
+    pub fn keep_for(&self, charge: Arc<Charge>) -> bool {
+        self.charge.set(charge).is_ok()
+    }
+
+    /// What it is kept on.
+    pub fn charge(&self) -> Option<Arc<Charge>> {
+        self.charge.get().cloned()
     }
 
     /// The newest proof of `class`.

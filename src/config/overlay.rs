@@ -8,7 +8,7 @@ use super::tree::{Entry, Node, Value};
 /// Missing sections are made; an index one past the end of a list adds to it. Text that begins with
 /// `[` or `{` is YAML, any other stands for itself.
 pub(super) fn set(root: &mut Node, key: &str, text: &str, origin: &Origin, report: &Report) {
-    let value = if text.starts_with(['[', '{']) {
+    let value = if text.starts_with(['[', '{']) && !begins_with_placeholder(text) {
         let Ok(mut node) = Node::parse(text) else {
             let what = "begins like a YAML list or mapping and is not one";
             return report.add(origin, key, what, "close every bracket and quote, as in [a, b]");
@@ -22,6 +22,14 @@ pub(super) fn set(root: &mut Node, key: &str, text: &str, origin: &Origin, repor
         target.value = value;
         target.origin = origin.clone();
     }
+}
+
+/// Whether `text` begins as in `{namespace}-{service_account}`. As YAML that would be a mapping of
+/// a key to nothing, which no key wants.
+fn begins_with_placeholder(text: &str) -> bool {
+    let inside = text.strip_prefix('{').and_then(|text| text.split_once('}'));
+    let name = |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    inside.is_some_and(|(inside, _)| !inside.is_empty() && name(inside))
 }
 
 /// Whether nothing is at `key` and something could be.
@@ -59,9 +67,7 @@ fn reach<'a>(
                 &mut items[index]
             }
             (Value::Map(entries), _) => {
-                if let Some(rival) = rival(key) {
-                    entries.retain(|entry| entry.key != rival);
-                }
+                entries.retain(|entry| !rivals(key).contains(&entry.key.as_str()));
                 let known = entries.iter().position(|entry| entry.key == name);
                 let at = known.unwrap_or_else(|| {
                     let (key, origin) = (name.to_owned(), origin.clone());
@@ -82,12 +88,20 @@ fn reach<'a>(
     Some(node)
 }
 
-/// The key that says the same in another way: setting one replaces the other.
-fn rival(key: &str) -> Option<&'static str> {
-    match (key.split('.').next()?, key.rsplit('.').next()?) {
-        ("upstream", "address") => Some("addresses"),
-        ("upstream", "addresses") | ("listeners", "unix") => Some("address"),
-        ("listeners", "address") => Some("unix"),
-        _ => None,
+/// The keys that say the same in another way: setting one replaces the others.
+fn rivals(key: &str) -> &'static [&'static str] {
+    let mut names = key.rsplit('.');
+    match (key.split('.').next(), names.next(), names.next()) {
+        (Some("upstream"), Some("address"), _) => &["addresses"],
+        (Some("upstream"), Some("addresses"), _) | (Some("listeners"), Some("unix"), _) => {
+            &["address"]
+        }
+        (Some("listeners"), Some("address"), _) => &["unix"],
+        (Some("audit"), Some("file"), _) => &["stdout", "unix"],
+        (Some("audit"), Some("stdout"), _) => &["file", "unix"],
+        (Some("audit"), Some("unix"), _) => &["file", "stdout"],
+        (Some("auth"), Some("file"), Some("jwks")) => &["url"],
+        (Some("auth"), Some("url"), Some("jwks")) => &["file"],
+        _ => &[],
     }
 }

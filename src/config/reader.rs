@@ -15,8 +15,7 @@ use super::tree::{Node, Value};
 use super::units;
 
 /// Keys that the interface promises and this version does not have.
-const LATER: [&str; 6] =
-    ["audit", "auth.kubernetes", "cache.leases", "feed", "policy.guardrails", "policy.identity"];
+const LATER: [&str; 2] = ["cache.leases", "feed"];
 
 /// What every reader needs besides the tree.
 #[derive(Debug)]
@@ -116,6 +115,16 @@ impl<'a> Field<'a> {
         *self.value != Value::Null
     }
 
+    /// Whether nothing is written here, or a list of nothing.
+    pub(super) fn empty(&self) -> bool {
+        !self.given() || matches!(self.value, Value::List(items) if items.is_empty())
+    }
+
+    /// Whether this is `text` and nothing else.
+    pub(super) fn says(&self, text: &str) -> bool {
+        word(self.value) == Some(text)
+    }
+
     /// Reads a section. Absent or empty it is read all the same: all its keys are then absent.
     pub(super) fn section<T>(&self, read: impl FnOnce(&Section<'a>) -> T) -> T {
         if !matches!(self.value, Value::Map(_) | Value::Null) {
@@ -152,9 +161,17 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The entries of a list, or the one value that stands for a list of one.
+    pub(super) fn one_or_more(&self) -> Vec<Self> {
+        match self.value {
+            Value::Text(_) | Value::Map(_) => vec![self.clone()],
+            _ => self.list(),
+        }
+    }
+
     /// A list that is not empty where it is given.
     pub(super) fn some_list(&self) -> Vec<Self> {
-        if matches!(self.value, Value::List(items) if items.is_empty()) {
+        if self.given() && self.empty() {
             self.complain("expected at least one entry", "add one, or remove the key");
         }
         self.list()
@@ -204,9 +221,18 @@ impl<'a> Field<'a> {
 
     /// A duration of at least `least`.
     pub(super) fn duration(&self, least: Duration) -> Option<Duration> {
+        self.duration_in(least..=units::LONGEST)
+    }
+
+    /// A duration from nothing to `most`.
+    pub(super) fn duration_up_to(&self, most: Duration) -> Option<Duration> {
+        self.duration_in(Duration::ZERO..=most)
+    }
+
+    fn duration_in(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let hint = "write a number and a unit: 250ms, 30s, 15m, 24h, 7d";
         let duration = self.read("a duration", hint, |value| units::duration(word(value)?))?;
-        self.within(duration, least..=units::LONGEST, units::duration_text)
+        self.within(duration, range, units::duration_text)
     }
 
     /// A number of bytes.
@@ -245,6 +271,11 @@ impl<'a> Field<'a> {
             self.complain("expected a path, found nothing", "name a file, or remove the key");
             return None;
         }
+        if is_secret(text) {
+            let what = "expected a path, found what looks like a secret";
+            self.complain(what, "put it in a file that only this user can read, and name that");
+            return None;
+        }
         match self.origin {
             Origin::File { .. } => Some(self.context.directory.join(text)),
             _ => Some(PathBuf::from(text)),
@@ -266,6 +297,24 @@ impl<'a> Field<'a> {
             return None;
         }
         Some(path)
+    }
+
+    /// A path at which a file can be made, or is.
+    pub(super) fn new_file(&self) -> Option<PathBuf> {
+        let path = self.path()?;
+        let directory = match path.parent() {
+            Some(directory) if !directory.as_os_str().is_empty() => directory,
+            _ => Path::new("."),
+        };
+        let problem = if !directory.is_dir() {
+            (format!("{} is not a directory", directory.display()), "create it")
+        } else if path.is_dir() {
+            (format!("{} is a directory", path.display()), "name a file in it")
+        } else {
+            return Some(path);
+        };
+        self.complain(problem.0, format!("{}, or correct the path", problem.1));
+        None
     }
 
     /// Reports that something else is written here.
@@ -311,4 +360,13 @@ fn word(value: &Value) -> Option<&str> {
         Value::Text(text) | Value::Word(text) => Some(text),
         _ => None,
     }
+}
+
+/// Whether `text` is less likely a path than what should be in the file: a token of Vault or
+/// Kubernetes, or a key. Messages show paths.
+fn is_secret(text: &str) -> bool {
+    let old = |text: &str| text.len() >= 24 && text.bytes().all(|it| it.is_ascii_alphanumeric());
+    ["hvs.", "hvb.", "hvr.", "eyJ"].iter().any(|prefix| text.starts_with(prefix))
+        || text.strip_prefix("s.").is_some_and(old)
+        || text.contains("-----BEGIN")
 }

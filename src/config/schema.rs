@@ -4,8 +4,12 @@
 //! derived reader stops at the first problem. Tests compare the two key by key and default by
 //! default, and `docs/configuration.md` and `config/vaultlet.example.yaml` with both.
 
+mod auth;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
+
+pub use auth::{Auth, Jwks, Kubernetes, Login, RoleRule, TenantLimits, TokenReview};
 
 /// The JSON Schema of the configuration file.
 pub fn schema() -> Schema {
@@ -27,10 +31,12 @@ pub struct File {
     pub admin: Option<Admin>,
     /// Which credentials callers may bring.
     pub auth: Option<Auth>,
-    /// How long rights are believed.
+    /// How long rights are believed, and who else decides.
     pub policy: Option<Policy>,
     /// What is kept, and how long.
     pub cache: Option<Cache>,
+    /// Where a record of each answer that involved a secret or a refusal goes; default: nowhere.
+    pub audit: Option<AuditForm>,
     /// What is written to standard error.
     pub log: Option<Log>,
     /// How the process ends.
@@ -46,6 +52,16 @@ pub struct Duration(#[schemars(regex(pattern = "^[0-9]+(ms|s|m|h|d)$"))] pub Str
 #[derive(JsonSchema)]
 #[schemars(inline)]
 pub struct Size(#[schemars(regex(pattern = "^[0-9]+(B|KiB|MiB|GiB)$"))] pub String);
+
+/// A list, or the one entry that stands for it.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+pub enum OneOrMore<T> {
+    /// The entry.
+    One(T),
+    /// The list.
+    More(Vec<T>),
+}
 
 /// The Vault or OpenBao cluster behind this process.
 #[derive(JsonSchema)]
@@ -159,25 +175,29 @@ pub struct Admin {
     pub show_paths: Option<bool>,
 }
 
-/// Which credentials callers may bring.
-#[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Auth {
-    /// Answer callers that bring Vault tokens from the cache; off: forward them.
-    #[schemars(extend("default" = true))]
-    pub vault_tokens: Option<bool>,
-}
-
-/// How long rights are believed.
+/// How long rights are believed, and who else decides.
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Policy {
-    /// Who decides; `upstream`: its own answers are the proof.
-    #[schemars(extend("default" = "upstream", "enum" = ["upstream"]))]
+    /// Who decides. `upstream`: its own answers are the proof; `local`: its policies are evaluated here too.
+    #[schemars(extend("default" = "upstream", "enum" = ["upstream", "local"]))]
     pub source: Option<String>,
     /// The longest a change of policy or token goes unseen, at least 1s.
     #[schemars(extend("default" = "60s"))]
     pub refresh: Option<Duration>,
+    /// vaultlet's own upstream identity, which `source: local` needs.
+    pub identity: Option<OwnIdentity>,
+    /// Files with policies that every request must pass besides the upstream's: they only take away.
+    #[schemars(extend("default" = []))]
+    pub guardrails: Option<Vec<String>>,
+}
+
+/// vaultlet's own upstream identity.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct OwnIdentity {
+    /// A Vault token that may read policies and identities, and nothing else.
+    pub token_file: String,
 }
 
 /// What is kept, and how long.
@@ -232,6 +252,48 @@ pub struct Rule {
     pub stale_if_sealed: Option<Duration>,
     /// Instead of `cache.kv.negative_ttl`.
     pub negative_ttl: Option<Duration>,
+}
+
+/// Where a record of each answer goes.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+pub enum AuditForm {
+    /// Short for `stdout: true`.
+    Word(Standard),
+    /// Where a record of each answer goes.
+    Section(Audit),
+}
+
+/// Standard output.
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+pub enum Standard {
+    /// Standard output.
+    Stdout,
+}
+
+/// Where a record of each answer goes.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Audit {
+    /// Path of a file, opened again on SIGHUP; its directory must be there.
+    pub file: Option<String>,
+    /// Standard output, instead of `file`.
+    #[schemars(extend("default" = false))]
+    pub stdout: Option<bool>,
+    /// Path of a unix stream socket that somebody listens on, instead of `file`.
+    pub unix: Option<String>,
+    /// Permission bits of the file where it is made, octal, in quotes.
+    #[schemars(extend("default" = "0600"), regex(pattern = "^0?[0-7]{3}$"))]
+    pub mode: Option<String>,
+    /// How records name what was asked for; `hmac`: by a digest.
+    #[schemars(extend("default" = "plain", "enum" = ["plain", "hmac"]))]
+    pub paths: Option<String>,
+    /// Key of the digests that stand for tokens and paths; default: a new one at each start.
+    pub key_file: Option<String>,
+    /// Answer although records are not accepted; off: 503.
+    #[schemars(extend("default" = false))]
+    pub fail_open: Option<bool>,
 }
 
 /// What is written to standard error.

@@ -1,6 +1,7 @@
 //! The sections of the file: their keys, defaults and bounds.
 //!
-//! `listen` has the listeners, `address` the forms of addresses.
+//! `listen` has the listeners, `kubernetes` the service accounts, `audit` the records, `address` the
+//! forms of addresses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,11 +9,13 @@ use std::time::Duration;
 use tracing::Level;
 
 use super::address;
+use super::audit;
+use super::kubernetes;
 use super::listen;
 use super::reader::{Field, Section};
 use super::{
-    Admin, Auth, Cache, Config, Kv, Log, LogFormat, Policy, PolicySource, Rule, Shutdown,
-    TenantLimits, Upstream,
+    Admin, Auth, Cache, Config, Kv, Log, LogFormat, OwnIdentity, Policy, PolicySource, Rule,
+    Shutdown, TenantLimits, Upstream,
 };
 
 /// For what may be turned off.
@@ -24,22 +27,19 @@ const SOME: Duration = Duration::from_millis(1);
 pub(super) fn config(root: &Section<'_>) -> Config {
     let (listeners, admin) = listen::sockets(root);
     let own = listen::addresses(&listeners, &admin);
+    let upstream = root.field("upstream").section(|section| upstream(section, &own));
     Config {
-        upstream: root.field("upstream").section(|section| upstream(section, &own)),
         listeners,
         admin,
-        auth: root.field("auth").section(|auth| Auth {
-            vault_tokens: auth.field("vault_tokens").flag().unwrap_or(true),
-            kubernetes: vec![],
-            limits: TenantLimits { in_flight: 128, misses_per_second: 200, entries: 20_000 },
-        }),
+        auth: root.field("auth").section(|section| auth(section, &upstream.namespace)),
         policy: root.field("policy").section(policy),
         cache: root.field("cache").section(cache),
-        audit: None,
+        audit: audit::audit(&root.field("audit")),
         log: root.field("log").section(log),
         shutdown: root.field("shutdown").section(|shutdown| Shutdown {
             drain: shutdown.field("drain").duration(ANY).unwrap_or(Duration::from_secs(30)),
         }),
+        upstream,
     }
 }
 
@@ -72,21 +72,50 @@ fn upstream(upstream: &Section<'_>, own: &[SocketAddr]) -> Upstream {
     }
 }
 
+/// `namespace`: that of the upstream.
+fn auth(auth: &Section<'_>, namespace: &str) -> Auth {
+    Auth {
+        vault_tokens: auth.field("vault_tokens").flag().unwrap_or(true),
+        kubernetes: kubernetes::clusters(&auth.field("kubernetes"), namespace),
+        limits: auth.field("limits").section(|limits| {
+            let count = |name: &'static str, most| limits.field(name).number(1..=most);
+            TenantLimits {
+                in_flight: count("in_flight", 100_000).unwrap_or(128) as usize,
+                misses_per_second: count("misses_per_second", 1_000_000).unwrap_or(200),
+                entries: count("entries", 1_000_000_000).unwrap_or(20_000).into(),
+            }
+        }),
+    }
+}
+
 fn policy(policy: &Section<'_>) -> Policy {
-    let source = policy.field("source");
-    if source.text() == Some("local") {
-        let hint = "`upstream`, the default, lets the upstream's own answers decide";
-        source.complain("this version does not have `local` yet", hint);
-    } else {
-        source.choice(&[("upstream", ())]);
+    let (source, identity) = (policy.field("source"), policy.field("identity"));
+    let sources = [("upstream", PolicySource::Upstream), ("local", PolicySource::Local)];
+    let who = source.choice(&sources).unwrap_or(PolicySource::Upstream);
+    if who == PolicySource::Local && !identity.given() {
+        let hint = "add `identity: {token_file: reader.token}`, a token that may read policies and \
+                    identities and nothing else";
+        source.complain("`local` needs `identity`, to read the upstream's policies with", hint);
     }
-    let least = Duration::from_secs(1);
+    let guardrails = policy.field("guardrails").list();
     Policy {
-        refresh: policy.field("refresh").duration(least).unwrap_or(Duration::from_mins(1)),
-        source: PolicySource::Upstream,
-        identity: None,
-        guardrails: vec![],
+        refresh: policy
+            .field("refresh")
+            .duration(Duration::from_secs(1))
+            .unwrap_or(Duration::from_mins(1)),
+        source: who,
+        identity: identity.given().then(|| identity.section(own_identity)).flatten(),
+        guardrails: guardrails.iter().filter_map(Field::readable_file).collect(),
     }
+}
+
+fn own_identity(identity: &Section<'_>) -> Option<OwnIdentity> {
+    let token_file = identity.field("token_file");
+    if !token_file.given() {
+        let hint = "add `token_file: reader.token`, the path of a file with a Vault token";
+        identity.complain("`token_file` is missing", hint);
+    }
+    Some(OwnIdentity { token_file: token_file.readable_file()? })
 }
 
 fn cache(cache: &Section<'_>) -> Cache {

@@ -26,10 +26,10 @@ const TWINS: [(&str, &str); 5] = [
 
 /// What may be given whole: `VAULTLET_LISTENERS='[{unix: /run/vaultlet.sock}]'`. Other variables
 /// without `__` are not ours: Kubernetes sets `VAULTLET_PORT` for a service of our name.
-const SECTIONS: [&str; 8] =
-    ["admin", "auth", "cache", "listeners", "log", "policy", "shutdown", "upstream"];
+const SECTIONS: [&str; 9] =
+    ["admin", "audit", "auth", "cache", "listeners", "log", "policy", "shutdown", "upstream"];
 
-/// No key is deeper: `listeners.0.tls.cert_file` has four names.
+/// No key is deeper: `auth.kubernetes.0.login.rules.0.choose.0` has eight names.
 const DEEPEST: usize = 8;
 
 /// Where a configuration comes from. Kept, and loaded again on SIGHUP.

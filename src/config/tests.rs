@@ -7,34 +7,39 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{Bind, Config, LogFormat, Source};
+use super::{Bind, Config, LogFormat, OwnIdentity, PolicySource, Source, TenantLimits};
 
 /// A file in a directory of its own, and the rest of a source.
-struct Given {
+pub(super) struct Given {
     directory: TempDir,
     source: Source,
 }
 
 impl Given {
-    fn new(yaml: &str) -> Self {
+    pub(super) fn new(yaml: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("f.yaml");
         std::fs::write(&file, yaml).unwrap();
         Self { directory, source: Source { file: Some(file), ..Source::default() } }
     }
 
-    fn set(mut self, set: &str) -> Self {
+    pub(super) fn set(mut self, set: &str) -> Self {
         self.source.sets.push(set.to_owned());
         self
     }
 
-    fn variable(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn variable(mut self, name: &str, value: &str) -> Self {
         self.source.environment.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    fn config(&self) -> Config {
+    pub(super) fn config(&self) -> Config {
         self.source.load().unwrap_or_else(|problems| panic!("{problems}"))
+    }
+
+    /// The path of the file.
+    pub(super) fn file(&self) -> PathBuf {
+        self.directory.path().join("f.yaml")
     }
 
     /// What is said, without the name of the directory and the file.
@@ -64,7 +69,7 @@ fn every_mistake_is_named_with_a_way_out() {
         assert_eq!(Given::new(&yaml).problems(), expected.trim_end(), "{yaml}");
         count += 1;
     }
-    assert!(count > 90, "{count} cases");
+    assert!(count > 160, "{count} cases");
 }
 
 #[test]
@@ -75,7 +80,23 @@ fn no_message_repeats_a_secret() {
     }
     let broken = Given::new("upstream:\n  token: hunter2\n  timeout: 'hunter2").problems();
     assert!(broken.contains("not YAML") && !broken.contains("hunter2"), "{broken}");
-    for set in ["hvs.CAESIJ", "upstream.token=hvs.CAESIJ", "upstream.address=http://a:CAESIJ@b"] {
+    for set in [
+        "hvs.CAESIJ",
+        "upstream.token=hvs.CAESIJ",
+        "upstream.address=http://a:CAESIJ@b",
+        "upstream.ca_file=hvs.CAESIJ",
+        "auth.kubernetes=eyJhbGciOiJSUzI1NiJ9.CAESIJ",
+        "auth.kubernetes.issuer=https://CAESIJ@a",
+        "auth.kubernetes.audiences=[eyJhbGciOiJSUzI1NiJ9.CAESIJ]",
+        "auth.kubernetes.jwks.file=eyJhbGciOiJSUzI1NiJ9.CAESIJ",
+        "auth.kubernetes.jwks.file=-----BEGIN PRIVATE KEY-----CAESIJ",
+        "auth.kubernetes.login.role={eyJhbGciOiJSUzI1NiJ9.CAESIJ}",
+        "policy.identity.token_file=hvs.CAESIJ",
+        "policy.guardrails=[hvs.CAESIJ]",
+        "audit=eyJhbGciOiJSUzI1NiJ9.CAESIJ",
+        "audit.key_file=hvs.CAESIJ",
+        "audit.unix=hvs.CAESIJ",
+    ] {
         let said = nothing().set(set).problems();
         assert!(!said.contains("CAESIJ"), "{said}");
     }
@@ -161,6 +182,8 @@ fn overrides_reach_every_kind_of_key() {
         .set("listeners.0.address=127.0.0.1:0")
         .set("listeners.1.unix=v.sock")
         .set("listeners.1.mode=0600")
+        .set("auth.limits={in_flight: 1, misses_per_second: 2}")
+        .set("auth.limits.entries=3")
         .set("cache.kv.refresh_ahead=1")
         .set("cache.rules=[{path: 'a/*', cache: false}]")
         .set("cache.rules.1.path=a=b")
@@ -174,6 +197,8 @@ fn overrides_reach_every_kind_of_key() {
     let free: SocketAddr = "127.0.0.1:0".parse().unwrap();
     assert_eq!(config.listeners[0].bind, Bind::Tcp(free));
     assert_eq!(config.listeners[1].bind, Bind::Unix { path: "v.sock".into(), mode: 0o600 });
+    let limits = TenantLimits { in_flight: 1, misses_per_second: 2, entries: 3 };
+    assert_eq!(config.auth.limits, limits);
     assert!((config.cache.kv.refresh_ahead - 1.0).abs() < f64::EPSILON);
     assert!(!config.cache.rules[0].cache);
     assert_eq!(config.cache.rules[1].path, "a=b");
@@ -291,6 +316,17 @@ fn paths_in_the_file_are_relative_to_it() {
 }
 
 #[test]
+fn policies_come_from_the_upstream_and_from_files() {
+    let yaml = "policy: {source: local, identity: {token_file: f.yaml}, guardrails: [f.yaml]}";
+    let given = Given::new(yaml);
+    let policy = given.config().policy;
+
+    assert_eq!(policy.source, PolicySource::Local);
+    assert_eq!(policy.identity, Some(OwnIdentity { token_file: given.file() }));
+    assert_eq!(policy.guardrails, [given.file()]);
+}
+
+#[test]
 fn what_is_empty_or_null_is_the_default() {
     for yaml in ["", "---", "# nothing", "upstream:\ncache: {kv: , rules: }\nlog: {level: null}"] {
         assert_eq!(Given::new(yaml).config(), nothing().config(), "{yaml}");
@@ -321,7 +357,7 @@ fn aliases_and_merge_keys_are_plain_yaml() {
 
 /// Text that often gets past the YAML parser: known keys, and values of every kind.
 fn document() -> impl Strategy<Value = String> {
-    let key = "(upstream|listeners|cache|kv|rules|path|address|unix|limits|timeout|[a-z]{1,3})";
+    let key = "(upstream|listeners|auth|kubernetes|audit|cache|kv|rules|path|address|unix|limits|timeout|[a-z]{1,3})";
     let value = r"([0-9]{1,20}(s|KiB|\.5)?|true|'[^']{0,9}'|\[[a-z, ]{0,9}\]|https?://.{0,9})";
     let line = proptest::string::string_regex(&format!(" {{0,6}}(- )?{key}: ?({value})?")).unwrap();
     proptest::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"))

@@ -25,7 +25,8 @@ use crate::identity::Class;
 use crate::metrics::{Decision, Operation, Outcome};
 use crate::request::{Directive, NAMESPACE};
 use crate::secret::Credential;
-use crate::upstream::headers::{end_to_end, to_upstream};
+use crate::tenant::{Errand, Tenant};
+use crate::upstream::headers::{end_to_end, sign, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
 /// KV secrets are at most a mebibyte in the storages there are; larger answers pass through.
@@ -41,6 +42,8 @@ pub(super) struct Order {
     ask: Ask,
     credential: Arc<Credential>,
     class: Option<Class>,
+    /// What it is a part of; `None` for what nobody waits for.
+    pub(super) errand: Option<Errand>,
 }
 
 /// What became of it, for whoever ordered it.
@@ -61,8 +64,9 @@ pub(super) enum Landing {
     Stored,
     /// The answer was for one caller of this class only: ask for yourself.
     Private(Option<Class>),
-    /// The upstream could not be asked, and asking again at once will not help it.
-    Failed(Error),
+    /// The upstream could not be asked on this tenant's account, and asking again at once will
+    /// not help it.
+    Failed(Error, Tenant),
 }
 
 impl Kv {
@@ -76,6 +80,7 @@ impl Kv {
             ask: self.ask_as(question, question.target.clone()),
             credential: self.logins.credential(question.token, question.fingerprint),
             class,
+            errand: None,
         }
     }
 
@@ -83,7 +88,10 @@ impl Kv {
     fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
-        Ask::get(target, headers)
+        if let Some(token) = question.signature {
+            sign(&mut headers, token);
+        }
+        Ask::get(target, headers, question.visit.tenant())
     }
 
     /// Makes the read, and stores what may be stored.
@@ -139,8 +147,16 @@ impl Kv {
         let life = self.rules.load().life(order.key.path(), found, asked, now, end);
         let answer = Arc::new(Answer { status, headers, body });
         let entry = Arc::new(Entry::new(answer, (asked, now), life, stamp));
-        let keep = now < entry.until(None);
+        let keep = now < entry.until(None) && self.afford(order, &entry);
         Fetched::Answer(entry, keep)
+    }
+
+    /// Whether there is room for `entry`: on the account of whoever ordered it, or else in place of
+    /// the one it renews.
+    fn afford(&self, order: &Order, entry: &Entry) -> bool {
+        let own = self.tenants.charge(order.ask.tenant).map(Arc::new);
+        let renewed = || self.store.get(order.key.to_ref())?.charge();
+        own.or_else(renewed).is_some_and(|charge| entry.keep_for(charge))
     }
 
     /// Makes the read in a task of its own: hands the answer to who ordered it, stores it, and
@@ -155,7 +171,7 @@ impl Kv {
         let landing = match &fetched {
             Fetched::Answer(_, true) => Landing::Stored,
             Fetched::Answer(_, false) | Fetched::Private(_) => Landing::Private(order.class),
-            Fetched::Failed(error, _) => Landing::Failed(error.clone()),
+            Fetched::Failed(error, _) => Landing::Failed(error.clone(), order.ask.tenant),
         };
         // Before the caller has it: what it has seen, it must see again.
         let unproven = match &fetched {
@@ -190,7 +206,7 @@ impl Kv {
     async fn prove(&self, order: &Order, entry: &Entry) {
         let namespace = order.ask.headers.get(NAMESPACE);
         // If that cannot be known, the entry proves nothing, and the next reader asks upstream.
-        if let Ok(login) = self.logins.lookup(&order.credential, namespace).await
+        if let Ok(login) = self.logins.lookup(&order.credential, order.ask.tenant, namespace).await
             && let Some(class) = login.class.or(login.counted)
         {
             entry.prove(class, entry.asked);
@@ -227,6 +243,7 @@ impl Kv {
         // The path is in the safe subset, which is a subset of what a target may hold.
         let target = PathAndQuery::try_from(target).map_err(Error::garbage)?;
         let ask = self.ask_as(question, target);
+        let _errand = question.visit.errand()?;
         match self.upstream.ask(Operation::Mount, &ask, LARGEST).await? {
             Whole::Answer { status, body, .. } => {
                 self.mount_answered(namespace.trim_end_matches('/'), path, status, &body);

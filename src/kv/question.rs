@@ -9,16 +9,21 @@ use crate::cache::{KeyRef, Scope};
 use crate::metrics::Outcome;
 use crate::request::{Directive, Read, ReadKind};
 use crate::secret::Fingerprint;
+use crate::tenant::Visit;
 
 /// A cacheable read and who makes it.
 #[derive(Debug)]
 pub struct Question<'r> {
     /// What is read.
     pub read: &'r Read<'r>,
-    /// The caller's Vault token.
+    /// The upstream token it is made with.
     pub token: &'r [u8],
     /// What stands for it.
     pub fingerprint: Fingerprint,
+    /// The same as a header, where it takes the place of what the caller presented.
+    pub signature: Option<&'r HeaderValue>,
+    /// On whose account it is made.
+    pub visit: &'r Visit<'r>,
     /// What the caller wants of the cache.
     pub directive: Directive,
     /// The request's path and query, as they came.

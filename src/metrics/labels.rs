@@ -20,7 +20,12 @@ pub enum Route {
 }
 
 impl Route {
-    pub(super) const fn label(self) -> &'static str {
+    /// Whether it is about a secret in a mount known to be a KV mount.
+    pub fn is_kv(self) -> bool {
+        matches!(self, Self::KvRead | Self::KvWrite)
+    }
+
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::KvRead => "kv_read",
             Self::KvWrite => "kv_write",
@@ -48,14 +53,14 @@ pub enum Outcome {
     Hit,
     /// The upstream was asked.
     Miss,
-    /// Refused for want of room.
+    /// Refused for want of room, or of a share in it.
     Shed,
     /// From memory, past its time, because the upstream could not be asked.
     Stale,
 }
 
 impl Outcome {
-    pub(super) const fn label(self) -> &'static str {
+    pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::Bypass => "bypass",
             Self::Collapsed => "collapsed",
@@ -78,10 +83,14 @@ pub enum Operation {
     Health,
     /// A KV secret for the cache.
     KvRead,
+    /// A shared login.
+    Login,
     /// What a token is.
     LookupSelf,
     /// Which mount a path belongs to.
     Mount,
+    /// The renewal of a shared login.
+    Renew,
 }
 
 impl Operation {
@@ -90,8 +99,10 @@ impl Operation {
             Self::Forward => "forward",
             Self::Health => "health",
             Self::KvRead => "kv_read",
+            Self::Login => "login",
             Self::LookupSelf => "lookup_self",
             Self::Mount => "mount",
+            Self::Renew => "renew",
         }
     }
 }
@@ -148,6 +159,27 @@ impl Cause {
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
             Self::Size => "size",
+        }
+    }
+}
+
+/// What became of an audit record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Audited {
+    /// It was not given to the sink, which still had not taken others.
+    Dropped,
+    /// The sink did not take it, or not in time.
+    Failed,
+    /// The sink took it.
+    Written,
+}
+
+impl Audited {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+            Self::Written => "written",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -20,18 +21,29 @@ use crate::config::Listener;
 
 /// What answers the requests of a listener.
 pub trait Service: Clone + Send + Sync + 'static {
-    /// Answers one. `altered`: the HTTP library does not show it as it came.
+    /// Answers one.
     fn answer(
         &self,
         request: Request<Incoming>,
         listener: &Listener,
-        altered: bool,
+        arrival: Arrival,
     ) -> impl Future<Output = Response> + Send;
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// From where; `None`: over a unix socket.
+    pub remote: Option<SocketAddr>,
+    /// Whether the HTTP library shows it otherwise than it came, and than the server would take
+    /// it: it cuts a target off at a `#`, and skips empty lines before a request.
+    pub altered: bool,
 }
 
 /// Serves `io` until its peer or `stop` ends it: a request in hand is answered first.
 pub(super) async fn serve<S: Service>(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    remote: Option<SocketAddr>,
     http2: bool,
     listener: Arc<Listener>,
     service: S,
@@ -45,7 +57,8 @@ pub(super) async fn serve<S: Service>(
             (service.clone(), Arc::clone(&listener), Arc::clone(&phase));
         async move {
             phase.head_is_read();
-            let response = service.answer(request, &listener, phase.altered()).await;
+            let arrival = Arrival { remote, altered: phase.altered() };
+            let response = service.answer(request, &listener, arrival).await;
             // What an upgraded connection carries is no request head.
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 phase.answered();

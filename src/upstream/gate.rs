@@ -1,66 +1,105 @@
-//! How many requests may be under way, how many may wait, and how often one may be sent again.
+//! How many requests may be under way, who of those that wait is next, and how often one may be
+//! sent again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::error::Error;
+use crate::tenant::Tenant;
 
-/// The bound on requests in flight, with a bounded queue before it.
+mod line;
+
+use line::{Line, Ticket};
+
+/// The bound on requests in flight, with a bounded line before it. Whoever is next when a place
+/// becomes free is a matter of turns, not of who asked most.
 #[derive(Debug)]
 pub(super) struct Gate {
-    places: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    max_waiting: usize,
+    hall: Arc<Mutex<Hall>>,
     patience: Duration,
 }
 
-/// One place among the requests in flight, free again when dropped.
+/// Nobody waits while a place is free.
 #[derive(Debug)]
-pub(super) struct Place(#[expect(dead_code, reason = "held, never read")] OwnedSemaphorePermit);
+struct Hall {
+    free: usize,
+    line: Line<oneshot::Sender<Place>>,
+}
+
+/// One place among the requests in flight; the next one's when dropped.
+#[derive(Debug)]
+pub(super) struct Place(Arc<Mutex<Hall>>);
 
 impl Gate {
-    /// `places` at once, `max_waiting` in the queue, and nobody there for longer than `patience`
+    /// `places` at once, `max_waiting` in the line, and nobody there for longer than `patience`
     /// or ten seconds: a caller is better told to come back than kept.
     pub(super) fn new(places: usize, max_waiting: usize, patience: Duration) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            waiting: AtomicUsize::new(0),
-            max_waiting,
-            patience: patience.min(Duration::from_secs(10)),
-        }
+        let hall = Hall { free: places, line: Line::new(max_waiting) };
+        Self { hall: Arc::new(Mutex::new(hall)), patience: patience.min(Duration::from_secs(10)) }
     }
 
-    /// A place, once there is one.
-    pub(super) async fn enter(&self) -> Result<Place, Error> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(Place(permit));
-        }
-        let _queued = Queued::join(&self.waiting, self.max_waiting).ok_or(Error::Overloaded)?;
-        let permit = Arc::clone(&self.places).acquire_owned();
-        match tokio::time::timeout(self.patience, permit).await {
-            Ok(Ok(permit)) => Ok(Place(permit)),
+    /// A place, once it is `tenant`'s turn.
+    ///
+    /// # Errors
+    /// The line is full, whether now or because others who have less in it came later; or it took
+    /// too long.
+    pub(super) async fn enter(&self, tenant: Tenant) -> Result<Place, Error> {
+        let (call, called) = oneshot::channel();
+        let joined = {
+            let mut hall = lock(&self.hall);
+            if hall.free > 0 {
+                hall.free -= 1;
+                return Ok(Place(Arc::clone(&self.hall)));
+            }
+            hall.line.join(tenant, call)
+        };
+        let (ticket, displaced) = joined.ok_or(Error::Overloaded)?;
+        // Who is not called any more learns it from this.
+        drop(displaced);
+        let _waiting = Waiting { hall: &self.hall, ticket };
+        match timeout(self.patience, called).await {
+            Ok(Ok(place)) => Ok(place),
             _ => Err(Error::Overloaded),
         }
     }
 }
 
-/// One place in the queue; a caller who hangs up gives it back.
-struct Queued<'a>(&'a AtomicUsize);
+/// One who stands in the line; a caller who hangs up leaves it.
+struct Waiting<'a> {
+    hall: &'a Mutex<Hall>,
+    ticket: Ticket,
+}
 
-impl<'a> Queued<'a> {
-    fn join(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let queued = Self(waiting);
-        (waiting.fetch_add(1, Ordering::AcqRel) < most).then_some(queued)
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        // Outside the lock: what is dropped wakes somebody.
+        let left = lock(self.hall).line.leave(self.ticket);
+        drop(left);
     }
 }
 
-impl Drop for Queued<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        let next = {
+            let mut hall = lock(&self.0);
+            let next = hall.line.next();
+            hall.free += usize::from(next.is_none());
+            next
+        };
+        if let Some(next) = next {
+            // Given to one who has just left, it comes back and is the next one's.
+            drop(next.send(Self(Arc::clone(&self.0))));
+        }
     }
+}
+
+/// Never held across an `await`, and nothing panics while it is held.
+fn lock(hall: &Mutex<Hall>) -> MutexGuard<'_, Hall> {
+    hall.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How many retries the requests of late have earned: one for ten, and ten at most in hand, so
@@ -96,36 +135,4 @@ impl Budget {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_full_queue_refuses_at_once_and_a_long_wait_is_cut() {
-        let gate = Gate::new(1, 1, Duration::from_mins(1));
-        let inside = gate.enter().await.unwrap();
-        let began = tokio::time::Instant::now();
-
-        let (waited, refused) = tokio::join!(gate.enter(), async {
-            tokio::task::yield_now().await;
-            (gate.enter().await, began.elapsed())
-        });
-
-        assert!(matches!(waited, Err(Error::Overloaded)));
-        assert!(matches!(refused, (Err(Error::Overloaded), Duration::ZERO)));
-        assert_eq!(began.elapsed(), Duration::from_secs(10));
-        drop(inside);
-        assert!(gate.enter().await.is_ok(), "the queue is empty again");
-    }
-
-    #[test]
-    fn retries_are_a_tenth_of_the_requests() {
-        let budget = Budget::default();
-        while budget.spend() {}
-
-        (0..9).for_each(|_| budget.earn());
-        assert!(!budget.spend());
-        budget.earn();
-        assert!(budget.spend());
-        assert!(!budget.spend());
-    }
-}
+mod tests;

@@ -45,6 +45,12 @@ pub fn end_to_end(headers: &mut HeaderMap) {
     }
 }
 
+/// Puts the token a request is made with in the place of what its caller presented.
+pub fn sign(headers: &mut HeaderMap, token: &HeaderValue) {
+    headers.remove(AUTHORIZATION);
+    headers.insert(TOKEN, token.clone());
+}
+
 /// Makes a caller's headers those of a request to the upstream: one hop further, with exactly the
 /// credential we took it to present, and in the namespace we took it to be for.
 pub fn to_upstream(headers: &mut HeaderMap, namespace: &str) {

@@ -13,15 +13,15 @@ use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tower::timeout::Timeout;
 use tower::util::{BoxCloneSyncService, MapResponse};
 
 use crate::body::Body;
 use crate::config;
 use crate::error::BoxError;
+use crate::trust;
 
 mod stream;
 
@@ -101,32 +101,14 @@ impl Settings {
     }
 
     fn tls(&self) -> Result<ClientConfig, BoxError> {
+        if !self.skip_verify {
+            return trust::client(self.ca_file.as_deref());
+        }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()?;
-        if self.skip_verify {
-            let blind = Arc::new(Blind(provider));
-            return Ok(builder
-                .dangerous()
-                .with_custom_certificate_verifier(blind)
-                .with_no_client_auth());
-        }
-        let mut roots = RootCertStore::empty();
-        match &self.ca_file {
-            Some(file) => {
-                for authority in CertificateDer::pem_file_iter(file)? {
-                    roots.add(authority?)?;
-                }
-                if roots.is_empty() {
-                    return Err(format!("{} holds no certificate", file.display()).into());
-                }
-            }
-            // A system store may hold what rustls does not take; the rest is still good.
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        let blind = Arc::new(Blind(provider));
+        Ok(builder.dangerous().with_custom_certificate_verifier(blind).with_no_client_auth())
     }
 }
 

@@ -24,15 +24,37 @@ impl Key {
         Some(default.as_str().map_or_else(|| default.to_string(), str::to_owned))
     }
 
+    /// What must be there besides this key for its section to be right.
+    fn beside(&self) -> Vec<String> {
+        let cluster = ["issuer=https://127.0.0.1", "audiences=vaultlet"];
+        let cluster = cluster.map(|set| format!("auth.kubernetes.{set}"));
+        match self.name.as_str() {
+            "audit.stdout" | "audit.mode" => vec!["audit.file=audit.jsonl".to_owned()],
+            name if name.starts_with("audit.") => vec!["audit.stdout=true".to_owned()],
+            name if name.starts_with("auth.kubernetes.token_review.") => {
+                let review = "auth.kubernetes.token_review.address=https://127.0.0.1".to_owned();
+                [cluster.as_slice(), &[review]].concat()
+            }
+            name if name.starts_with("auth.kubernetes.") => cluster.to_vec(),
+            _ => vec![],
+        }
+    }
+
     fn leaf(&self) -> &str {
         self.name.rsplit(['.', ']']).next().unwrap()
     }
 }
 
+/// The form of a schema that has keys, where one has. Of a list that may be one section: that one.
+fn section(schema: &Value) -> &Value {
+    let mut forms = schema["anyOf"].as_array().into_iter().flatten().map(section);
+    forms.find(|form| form.get("properties").is_some()).unwrap_or(schema)
+}
+
 /// Every key, sections before what is in them.
 fn keys() -> Vec<Key> {
     fn walk(prefix: &str, schema: &Value, keys: &mut Vec<Key>) {
-        for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        for (name, schema) in section(schema)["properties"].as_object().into_iter().flatten() {
             let name = format!("{prefix}{name}");
             keys.push(Key { name: name.clone(), schema: schema.clone() });
             walk(&format!("{name}."), schema, keys);
@@ -41,7 +63,7 @@ fn keys() -> Vec<Key> {
     }
     let mut keys = Vec::new();
     walk("", schema().as_value(), &mut keys);
-    assert!(keys.len() > 50, "{} keys", keys.len());
+    assert!(keys.len() > 80, "{} keys", keys.len());
     keys
 }
 
@@ -74,11 +96,22 @@ fn the_example_has_every_key_and_no_other() {
 fn what_the_example_has_commented_out_is_right_too() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("vaultlet.yaml");
-    for name in ["ca.pem", "tls.crt", "tls.key", "clients.pem"] {
+    for name in [
+        "ca.pem",
+        "tls.crt",
+        "tls.key",
+        "clients.pem",
+        "cluster.pem",
+        "reviewer.token",
+        "reader.token",
+        "guardrails.hcl",
+        "audit.key",
+    ] {
         std::fs::write(directory.path().join(name), "").unwrap();
     }
     let example = read(EXAMPLE);
-    let lines = example.lines().filter(|line| !line.contains(" rules: []"));
+    let empty = [" guardrails: []", " rules: []"];
+    let lines = example.lines().filter(|line| !empty.iter().any(|it| line.contains(it)));
     let lines = lines.filter(|line| !line.starts_with("  address: https"));
     let text: Vec<_> = lines
         .map(|line| match line.trim_start().strip_prefix('#') {
@@ -94,15 +127,22 @@ fn what_the_example_has_commented_out_is_right_too() {
     assert_eq!(config.upstream.addresses.len(), 2);
     assert_eq!(config.listeners.len(), 2);
     assert!(config.listeners[0].tls.as_ref().unwrap().client_ca_file.is_some());
+    assert_eq!(config.auth.kubernetes[0].login.rules.len(), 2);
+    assert!(config.policy.identity.is_some());
+    assert_eq!(config.policy.guardrails.len(), 1);
     assert_eq!(config.cache.rules.len(), 2);
+    assert!(config.audit.unwrap().key_file.is_some());
 }
 
 #[test]
 fn the_readers_have_the_defaults_of_the_schema() {
     for key in keys() {
         let Some(default) = key.default() else { continue };
-        let set = format!("{}={default}", key.name);
-        assert_eq!(load(vec![set.clone()]), load(vec![]), "--set {set}");
+        let (set, beside) = (format!("{}={default}", key.name), key.beside());
+        let with = [&[set.clone()], beside.as_slice()].concat();
+        let without = load(beside);
+        assert!(without.is_ok(), "{without:?}");
+        assert_eq!(load(with), without, "--set {set}");
     }
     for key in keys().iter().filter(|key| key.name.starts_with("listeners[].")) {
         let Some(default) = key.schema.get("default").filter(|_| key.leaf() != "mode") else {
@@ -118,12 +158,13 @@ fn the_readers_have_the_defaults_of_the_schema() {
 fn the_readers_have_the_keys_of_the_schema() {
     let all = keys();
     let sections = all.iter().filter(|key| {
-        key.schema.get("properties").is_some() || key.schema["items"].get("properties").is_some()
+        section(&key.schema).get("properties").is_some()
+            || key.schema["items"].get("properties").is_some()
     });
-    for section in sections {
-        let list = section.schema["items"].get("properties").is_some();
-        let name = section.name.replace("[]", ".0") + if list { ".0" } else { "" };
-        let prefix = section.name.clone() + if list { "[]." } else { "." };
+    for key in sections {
+        let list = key.schema["items"].get("properties").is_some();
+        let name = key.name.replace("[]", ".0") + if list { ".0" } else { "" };
+        let prefix = key.name.clone() + if list { "[]." } else { "." };
         let inside = all.iter().filter_map(|key| key.name.strip_prefix(&prefix));
         let mut inside: Vec<_> = inside.filter(|name| !name.contains(['.', '['])).collect();
         inside.sort_unstable();

@@ -1,0 +1,127 @@
+//! Everything that requests are answered with, put together once.
+
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::audit::Audit;
+use crate::badge::Badges;
+use crate::cache::Store;
+use crate::caller::Callers;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::error::BoxError;
+use crate::exchange::Exchange;
+use crate::forward::Forward;
+use crate::identity::Logins;
+use crate::kubernetes::Issuers;
+use crate::kv::Kv;
+use crate::kv::mounts::Mounts;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::secret::Fingerprinter;
+use crate::tenant::Tenants;
+use crate::upstream::Upstream;
+use crate::witness::Witness;
+
+/// What outlives requests.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) store: Arc<Store>,
+    pub(super) mounts: Arc<Mounts>,
+    pub(super) logins: Arc<Logins>,
+    pub(super) tenants: Arc<Tenants>,
+    pub(super) issuers: Arc<Issuers>,
+    pub(super) exchange: Arc<Exchange>,
+    pub(super) callers: Arc<Callers>,
+    pub(super) kv: Arc<Kv>,
+    pub(super) audit: Option<Arc<Audit>>,
+    pub(super) tunnels: TaskTracker,
+    pub(super) edge: Arc<Edge>,
+}
+
+impl Parts {
+    /// Connects to nothing yet.
+    ///
+    /// # Errors
+    /// A file that the configuration names cannot be used.
+    pub(super) fn new(config: &Config) -> Result<Self, BoxError> {
+        let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
+        let window = config.policy.refresh;
+        let namespace = config.upstream.namespace.trim_matches('/').to_owned();
+        let clusters = &config.auth.kubernetes;
+        let counted = || (clock.clone(), Arc::clone(&metrics));
+
+        let (its_clock, counts) = counted();
+        let upstream = Arc::new(Upstream::new(&config.upstream, its_clock, counts)?);
+        let (its_clock, counts) = counted();
+        let store = Arc::new(Store::new(config.cache.max_bytes, its_clock, counts));
+        let mounts = Arc::new(Mounts::new(window, clock.clone()));
+        let (its_clock, counts) = counted();
+        let prints = Fingerprinter::new()?;
+        let logins = Logins::new(Arc::clone(&upstream), prints, window, its_clock, counts);
+        let logins = Arc::new(logins);
+        let tenants = Arc::new(Tenants::new(config.auth.limits.clone(), clock.clone()));
+
+        let (its_clock, counts) = counted();
+        let issuers = Arc::new(Issuers::new(clusters, window, its_clock, counts)?);
+        let (its_clock, counts) = counted();
+        let shared = (Arc::clone(&logins), Arc::clone(&upstream), Arc::clone(&tenants));
+        let roles = clusters.iter().map(|cluster| &cluster.login);
+        let exchange = Arc::new(Exchange::new(roles, shared, its_clock, counts));
+        let callers = Arc::new(Callers::new(
+            (Arc::clone(&issuers), Arc::clone(&exchange), Arc::clone(&logins)),
+            Badges::new(Arc::clone(&logins), clock.clone()),
+            clusters.iter().map(|cluster| cluster.answer_logins).collect(),
+            namespace.clone(),
+        ));
+
+        let answering = || {
+            (Arc::clone(&store), Arc::clone(&mounts), Arc::clone(&logins), Arc::clone(&upstream))
+        };
+        let (its_clock, counts) = counted();
+        let (its_namespace, accounts) = (namespace.clone(), Arc::clone(&tenants));
+        let kv = Kv::new(&config.cache, its_namespace, answering(), accounts, its_clock, counts);
+        let kv = Arc::new(kv);
+        let tunnels = TaskTracker::new();
+        let forward = Forward::new(answering(), tunnels.clone(), namespace.clone());
+        let proxy = Proxy::new(
+            config,
+            Arc::clone(&callers),
+            Arc::clone(&kv),
+            forward,
+            Arc::clone(&mounts),
+            Arc::clone(&tenants),
+        )?;
+        let audit = match &config.audit {
+            Some(audit) => {
+                let (its_clock, counts) = counted();
+                Some(Arc::new(Audit::start(audit, its_clock, counts)?))
+            }
+            None => None,
+        };
+        let witness = audit.as_ref().map(|audit| {
+            let issuers = clusters.iter().map(|cluster| cluster.issuer.clone()).collect();
+            Witness::new(Arc::clone(audit), Arc::clone(&logins), issuers, namespace)
+        });
+        let edge = Arc::new(Edge::new(proxy, witness, clock, Arc::clone(&metrics)));
+        Ok(Self {
+            metrics,
+            upstream,
+            store,
+            mounts,
+            logins,
+            tenants,
+            issuers,
+            exchange,
+            callers,
+            kv,
+            audit,
+            tunnels,
+            edge,
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! The tasks that live as long as the process.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::parts::Parts;
+use crate::admin::Readiness;
+use crate::watch::Watch;
+
+/// Starts them; `stop` ends them.
+pub(super) fn start(
+    parts: &Parts,
+    watch: Arc<Watch>,
+    ready: Arc<Readiness>,
+    stop: &CancellationToken,
+) {
+    let spawn = |task: Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let stop = stop.clone();
+        tokio::spawn(async move { stop.run_until_cancelled(task).await });
+    };
+    let health = Arc::clone(&parts.upstream);
+    spawn(Box::pin(async move { health.watch_health().await }));
+    let upstream = Arc::clone(&parts.upstream);
+    spawn(Box::pin(async move {
+        upstream.answers().await;
+        ready.ready();
+    }));
+    spawn(Box::pin(forget_other_clusters(parts)));
+    spawn(Box::pin(housekeeping(parts)));
+    for task in parts.issuers.look_after() {
+        spawn(Box::pin(task));
+    }
+    spawn(Box::pin(Arc::clone(&parts.exchange).look_after()));
+    spawn(Box::pin(async move { watch.run().await }));
+}
+
+/// Nothing is served from one cluster that was fetched from another.
+fn forget_other_clusters(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
+    let mut cluster = parts.upstream.cluster();
+    let store = Arc::clone(&parts.store);
+    let (mounts, logins) = (Arc::clone(&parts.mounts), Arc::clone(&parts.logins));
+    async move {
+        // The first id is news of nothing: what was read before it came from that cluster.
+        let mut first = cluster.borrow_and_update().is_none();
+        while cluster.changed().await.is_ok() {
+            if !std::mem::take(&mut first) {
+                store.forget_all();
+                mounts.forget_all();
+            }
+            logins.doubt_all();
+        }
+    }
+}
+
+/// Each second, what is over is let go: none of the tables does so by itself, and what they hold
+/// are secrets.
+fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
+    let (store, logins) = (Arc::clone(&parts.store), Arc::clone(&parts.logins));
+    let (tenants, issuers) = (Arc::clone(&parts.tenants), Arc::clone(&parts.issuers));
+    let callers = Arc::clone(&parts.callers);
+    async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            store.tidy();
+            logins.tidy();
+            tenants.tidy();
+            issuers.tidy();
+            callers.tidy();
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What does the audit log say of an answer?
+//!
+//! One record of each answer that involved a secret or a refusal: of every request that came with a
+//! credential, logged in, or was turned away. What the record holds is put together here, from the
+//! request as it came and from what became of it; how it is written down is `audit`'s affair.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::{AGE, HeaderValue};
+use hyper::{Method, Request, Uri};
+
+use crate::audit::{Audit, CredentialKind, Login, Record, ServiceAccount};
+use crate::caller::{Caller, Pod};
+use crate::error::Error;
+use crate::identity::Logins;
+use crate::metrics::{Outcome, Route};
+use crate::proxy::Answered;
+use crate::request::{NAMESPACE, Target};
+
+/// Records answers.
+#[derive(Debug)]
+pub struct Witness {
+    audit: Arc<Audit>,
+    logins: Arc<Logins>,
+    /// Of the clusters, in the order of the configuration.
+    issuers: Vec<String>,
+    /// That of requests that name none.
+    namespace: String,
+}
+
+/// A request as it came, as far as a record of it goes.
+#[derive(Debug)]
+pub struct Asked {
+    method: Method,
+    target: Uri,
+    namespace: Option<HeaderValue>,
+    remote: Option<SocketAddr>,
+}
+
+impl Asked {
+    /// Of a request that came from `remote`.
+    pub fn of<B>(request: &Request<B>, remote: Option<SocketAddr>) -> Self {
+        Self {
+            method: request.method().clone(),
+            target: request.uri().clone(),
+            namespace: request.headers().get(NAMESPACE).cloned(),
+            remote,
+        }
+    }
+}
+
+impl Witness {
+    /// Recording to `audit`. `issuers`: those of the clusters, in the order of the configuration;
+    /// `namespace`: that of requests that name none.
+    pub fn new(
+        audit: Arc<Audit>,
+        logins: Arc<Logins>,
+        issuers: Vec<String>,
+        namespace: String,
+    ) -> Self {
+        Self { audit, logins, issuers, namespace }
+    }
+
+    /// Has an answer recorded, if it is one to be.
+    ///
+    /// # Errors
+    /// [`Error::Unaudited`]: the answer may not leave.
+    pub fn record<'w>(
+        &'w self,
+        asked: &Asked,
+        answered: &Answered,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<'w> {
+        let recorded = worth(answered).then(|| self.put_down(asked, answered));
+        async {
+            match recorded {
+                Some(recorded) => recorded.await,
+                None => Ok(()),
+            }
+        }
+    }
+
+    fn put_down<'w>(
+        &'w self,
+        asked: &Asked,
+        answered: &Answered,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<'w> {
+        let target = asked.target.path_and_query().map_or("", |target| target.as_str());
+        let parsed = Target::parse(target.as_bytes()).ok();
+        let path = parsed.and_then(|target| target.decoded());
+        let path = path.unwrap_or_else(|| asked.target.path().as_bytes().to_vec());
+        let namespace = asked.namespace.as_ref().map(|value| value.to_str().unwrap_or("?"));
+        let login = answered.caller.token().and_then(|own| self.logins.get(own));
+        let rights = login.as_ref().and_then(|login| login.rights.as_deref());
+        let response = answered.response.as_ref();
+        let record = Record {
+            operation: operation(&asked.method, asked.target.query().unwrap_or_default()),
+            method: &asked.method,
+            namespace: namespace.unwrap_or(&self.namespace).trim_matches('/'),
+            path: &path,
+            query: asked.target.query().unwrap_or_default().as_bytes(),
+            remote: asked.remote,
+            credential: credential(&answered.caller),
+            login: Login {
+                accessor: login.as_ref().map(|login| &*login.accessor).filter(|it| !it.is_empty()),
+                display_name: rights.map(|it| &*it.display_name).filter(|it| !it.is_empty()),
+                policies: rights
+                    .map(|it| it.policies.iter().map(|it| &**it).collect())
+                    .unwrap_or_default(),
+                entity_id: rights.map(|it| &*it.entity).filter(|it| !it.is_empty()),
+                token_type: None,
+            },
+            service_account: self.service_account(&answered.caller),
+            allowed: answered.outcome != Outcome::Denied,
+            policy: None,
+            route: answered.route,
+            outcome: answered.outcome,
+            age: response.ok().and_then(|response| {
+                let age = response.headers().get(AGE)?.to_str().ok()?;
+                Some(Duration::from_secs(age.parse().ok()?))
+            }),
+            status: response.map_or_else(Error::status, |response| response.status()),
+            error: response.err(),
+            request_id: None,
+        };
+        self.audit.record(&record)
+    }
+
+    fn service_account<'a>(&'a self, caller: &'a Caller) -> Option<ServiceAccount<'a>> {
+        let Caller::Pod(Pod { holder, .. }) = caller else { return None };
+        let account = &holder.account;
+        Some(ServiceAccount {
+            issuer: self.issuers.get(account.cluster).map_or("", String::as_str),
+            namespace: &account.namespace,
+            name: &account.name,
+            uid: &account.uid,
+            pod: None,
+            node: None,
+        })
+    }
+}
+
+/// Whether an answer is one to be recorded.
+fn worth(answered: &Answered) -> bool {
+    let refused = matches!(answered.outcome, Outcome::Denied);
+    refused || answered.route == Route::Login || !matches!(answered.caller, Caller::Nobody)
+}
+
+fn credential(caller: &Caller) -> CredentialKind {
+    match caller {
+        Caller::Nobody => CredentialKind::None,
+        Caller::Token(_) => CredentialKind::VaultToken,
+        Caller::Pod(Pod { badge: None, .. }) => CredentialKind::ServiceAccount,
+        Caller::Pod(Pod { badge: Some(_), .. }) => CredentialKind::VaultletToken,
+    }
+}
+
+/// What Vault calls what a request does (SEMANTICS 1.5). Whether a write creates or updates only
+/// the server knows: an update, as it calls a write to a path without an existence check.
+fn operation(method: &Method, query: &str) -> &'static str {
+    let asks = |name: &str| {
+        query.split('&').any(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            key == name && matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
+        })
+    };
+    match method.as_str() {
+        "GET" if asks("list") => "list",
+        "GET" if asks("scan") => "scan",
+        "GET" => "read",
+        "LIST" => "list",
+        "SCAN" => "scan",
+        "POST" | "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        "HEAD" => "header",
+        "HELP" => "help",
+        _ => "unknown",
+    }
+}

@@ -4,14 +4,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Write};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use zeroize::Zeroizing;
 
 use crate::app;
+use crate::audit::Verifier;
 use crate::config::{Source, schema};
 use crate::dev;
 use crate::status::{Place, Status};
@@ -62,6 +64,12 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at audit records
+    #[command(after_help = "Example:\n  vaultlet audit verify /var/log/vaultlet/audit.jsonl")]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  vaultlet schema > vaultlet.schema.json")]
     Schema,
@@ -95,6 +103,19 @@ enum Command {
     },
 }
 
+#[derive(Subcommand)]
+enum AuditCommand {
+    /// Say whether every record is there, as it was written
+    #[command(after_help = "Example:\n  vaultlet audit verify audit.jsonl.1 audit.jsonl\n  \
+                      zcat audit.jsonl.2.gz | vaultlet audit verify -\n\n\
+                      Exit code 1: it is not whole")]
+    Verify {
+        /// The files of one log, oldest first; `-` is standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+}
+
 #[derive(Args)]
 struct Settings {
     /// The configuration; without it: the defaults and the environment
@@ -121,6 +142,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve { settings } => serve(source(settings)),
             Command::Check { settings, connect } => check(&source(settings), connect),
+            Command::Audit { command: AuditCommand::Verify { files } } => verify(&files),
             Command::Status { settings, admin, json } => status(&source(settings), admin, json),
             Command::Schema => print(&format!("{:#}", schema::schema().as_value())),
             Command::Dev { settings, upstream, token, tour, once } => {
@@ -175,6 +197,27 @@ fn status(source: &Source, admin: Option<String>, json: bool) -> Result<(), Fail
         return print(&format!("{answer:#}"));
     }
     print(&Status::of(&answer).map_err(Failure::Running)?.to_string())
+}
+
+fn verify(files: &[PathBuf]) -> Result<(), Failure> {
+    let mut verifier = Verifier::default();
+    for file in files {
+        let read = if file == Path::new("-") {
+            verifier.read("standard input", io::stdin().lock())
+        } else {
+            let opened = File::open(file).map(BufReader::new);
+            opened.and_then(|opened| verifier.read(&file.display().to_string(), opened))
+        };
+        read.map_err(|error| Failure::Given(format!("{}: {error}", file.display())))?;
+    }
+    let report = verifier.finish();
+    if !report.notes.found.is_empty() {
+        print(&report.notes.to_string())?;
+    }
+    if report.whole() {
+        return print(&format!("whole; {report}"));
+    }
+    Err(Failure::Running(format!("the audit log is not whole; {report}\n{}", report.problems)))
 }
 
 /// Like `println!`, which would panic when the reader of a pipe has gone.

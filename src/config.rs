@@ -243,11 +243,11 @@ pub struct RoleRule {
 /// What one caller may use of this node, so that it cannot starve another.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TenantLimits {
-    /// Requests under way at once.
+    /// Requests under way upstream at once.
     pub in_flight: usize,
     /// Requests a second that reach the upstream; as many may come at once after a quiet second.
     pub misses_per_second: u32,
-    /// Entries of the cache that its requests have filled.
+    /// Entries of the cache that its requests have filled; 0: nothing it reads is kept.
     pub entries: u64,
 }
 

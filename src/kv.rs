@@ -30,7 +30,7 @@ mod reply;
 pub mod rules;
 
 use answer::Kind;
-use fill::Landing;
+use fill::{Landing, Tag};
 use mounts::{Engine, Mounts};
 pub use question::{CacheStatus, Question, Reply};
 pub(crate) use reply::mark;
@@ -45,7 +45,9 @@ pub struct Kv {
     logins: Arc<Logins>,
     upstream: Arc<Upstream>,
     tenants: Arc<Tenants>,
-    flights: Flights<Key, Option<Class>, Landing>,
+    flights: Flights<Key, Tag, Landing>,
+    /// Questions which mount a path lies in, each of one caller.
+    detections: Flights<Key, (), Result<(), Error>>,
     rules: ArcSwap<Rules>,
     /// That of requests that name none.
     namespace: String,
@@ -78,8 +80,21 @@ impl Kv {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (store, mounts, logins, upstream) = parts;
-        let (flights, rules) = (Flights::default(), ArcSwap::from_pointee(Rules::new(config)));
-        Self { store, mounts, logins, upstream, tenants, flights, rules, namespace, clock, metrics }
+        let (flights, detections) = Default::default();
+        let rules = ArcSwap::from_pointee(Rules::new(config));
+        Self {
+            store,
+            mounts,
+            logins,
+            upstream,
+            tenants,
+            flights,
+            detections,
+            rules,
+            namespace,
+            clock,
+            metrics,
+        }
     }
 
     /// Applies other lifetimes, and forgets what is kept under those before.
@@ -172,7 +187,7 @@ impl Kv {
             && entry.claim_refresh()
         {
             let order = self.order(question, kind, Some(class));
-            match self.flights.board(&order.key, Some(class), |tag| *tag == Some(class)) {
+            match self.flights.board(&order.key, order.tag(), |tag| tag.flies_for(class)) {
                 Seat::Passenger(_) => entry.release_refresh(),
                 Seat::Pilot(pilot) => {
                     let (kv, entry) = (Arc::clone(self), Arc::clone(entry));
@@ -232,9 +247,9 @@ impl Kv {
             }
             let mut order = self.order(question, kind, class);
             // Whoever wants the upstream's answer wants one to a request that leaves after theirs.
-            let shares =
-                |tag: &Option<Class>| any && (class.is_none() || tag.is_none() || *tag == class);
-            let passenger = match self.flights.board(&order.key, class, shares) {
+            let tenant = question.visit.tenant();
+            let shares = |tag: &Tag| any && tag.may_suit(class) && !tag.holds_up(tenant);
+            let passenger = match self.flights.board(&order.key, order.tag(), shares) {
                 Seat::Passenger(passenger) => passenger,
                 Seat::Pilot(pilot) => {
                     // Another flight may have landed since we looked.
@@ -259,9 +274,7 @@ impl Kv {
                 // It was for somebody of another class, or perhaps of none.
                 Landing::Private(whose) if whose.is_none() || whose != class => (),
                 Landing::Private(_) => break,
-                // The others' turn did not come; the caller's own may.
-                Landing::Failed(Error::Overloaded, whose) if whose != question.visit.tenant() => (),
-                Landing::Failed(error, _) => {
+                Landing::Failed(error) => {
                     return self.stale(question, &error).ok_or(error);
                 }
             }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod error;
 pub mod flight;
 pub mod metrics;
+pub mod policy;
 pub mod secret;
 pub mod telemetry;
 pub mod tenant;

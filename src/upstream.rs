@@ -4,6 +4,7 @@
 //! flight, the choice among addresses, deadlines, and the retries of what may be sent twice.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
@@ -43,12 +44,14 @@ pub struct Ask {
     pub headers: HeaderMap,
     /// On whose account.
     pub tenant: Tenant,
+    /// Whether it waits for that tenant's turn.
+    pub waits: Arc<AtomicBool>,
 }
 
 impl Ask {
     /// A `GET` of `target` on the account of `tenant`.
     pub fn get(target: PathAndQuery, headers: HeaderMap, tenant: Tenant) -> Self {
-        Self { method: Method::GET, target, headers, tenant }
+        Self { method: Method::GET, target, headers, tenant, waits: Arc::default() }
     }
 }
 
@@ -123,7 +126,7 @@ impl Upstream {
     /// The upstream did not begin an answer.
     pub async fn forward(&self, errand: Errand, request: Request<Body>) -> Result<Response, Error> {
         let tenant = errand.tenant();
-        let (place, node) = self.admit(tenant).await?;
+        let (place, node) = self.admit(tenant, &AtomicBool::new(false)).await?;
         // A request without a body can follow a standby's redirect to the active node.
         let again = request.body().is_end_stream().then(|| Ask::of(&request, tenant)).flatten();
         let (head, body) = request.into_parts();
@@ -156,7 +159,7 @@ impl Upstream {
         limit: usize,
     ) -> Result<Whole, Error> {
         let told = async {
-            let (place, node) = self.admit(tenant).await?;
+            let (place, node) = self.admit(tenant, &AtomicBool::new(false)).await?;
             let answer = self.attempt(operation, &node, request, &Upload::none()).await?;
             Whole::take(answer, limit, Arc::new(place)).await
         };
@@ -180,7 +183,7 @@ impl Upstream {
         ask: &Ask,
         limit: usize,
     ) -> Result<Whole, Error> {
-        let (place, _) = self.admit(ask.tenant).await?;
+        let (place, _) = self.admit(ask.tenant, &ask.waits).await?;
         let place = Arc::new(place);
         self.budget.earn();
         let mut attempt = 0;
@@ -204,9 +207,13 @@ impl Upstream {
 
     /// A place among the requests in flight, and the address to ask. Nobody waits for a place
     /// while all addresses are down, where requests that hang may hold every one of them.
-    async fn admit(&self, tenant: Tenant) -> Result<(gate::Place, Arc<health::Node>), Error> {
+    async fn admit(
+        &self,
+        tenant: Tenant,
+        waits: &AtomicBool,
+    ) -> Result<(gate::Place, Arc<health::Node>), Error> {
         self.nodes.choose()?;
-        let place = self.gate.enter(tenant).await;
+        let place = self.gate.enter(tenant, waits).await;
         // Who has waited in vain is told why.
         let node = self.nodes.choose()?;
         Ok((place?, node))
@@ -306,6 +313,7 @@ impl Ask {
             target: request.uri().path_and_query()?.clone(),
             headers: request.headers().clone(),
             tenant,
+            waits: Arc::default(),
         })
     }
 

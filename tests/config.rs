@@ -3,6 +3,12 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
+
+use vaultlet::audit::Audit;
+use vaultlet::clock::Clock;
+use vaultlet::config::{self, AuditPaths, AuditSink};
+use vaultlet::metrics::Metrics;
 
 const DEFAULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/vaultlet.example.yaml");
 
@@ -45,6 +51,28 @@ fn check_says_everything_that_is_wrong() {
     let output = vaultlet(&["check", "--config", &file], &[]);
 
     assert_eq!(outcome(&output), (2, String::new(), said));
+}
+
+#[test]
+fn check_refuses_what_would_let_in_anybody() {
+    let cluster = "auth.kubernetes.issuer=https://kubernetes.default.svc";
+    let check = |audience: &str| {
+        let audience = format!("auth.kubernetes.audiences={audience}");
+        outcome(&vaultlet(&["check", "--set", cluster, "--set", &audience], &[]))
+    };
+
+    let (code, _, stderr) = check("vaultlet");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    let (code, stdout, stderr) = check("https://kubernetes.default.svc");
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("auth.kubernetes.audiences.0: is the API server's own"), "{stderr}");
+    let (code, _, stderr) = check("[]");
+    assert_eq!(code, 2);
+    assert!(stderr.contains("`audiences` is missing"), "{stderr}");
+    let missing = ["check", "--set", "policy.source=local"];
+    let (code, _, stderr) = outcome(&vaultlet(&missing, &[]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("`local` needs `identity`"), "{stderr}");
 }
 
 #[test]
@@ -107,9 +135,37 @@ fn a_command_line_that_is_wrong_exits_2() {
 
 #[test]
 fn help_of_every_command_shows_an_example() {
-    for command in ["serve", "check", "schema", "dev"] {
+    for command in ["serve", "check", "audit", "schema", "dev"] {
         let (code, stdout, stderr) = outcome(&vaultlet(&[command, "--help"], &[]));
         assert_eq!((code, stderr.as_str()), (0, ""));
         assert!(stdout.contains(&format!("Example:\n  vaultlet {command}")), "{stdout}");
     }
+}
+
+#[tokio::test]
+async fn an_audit_log_is_whole_until_somebody_changes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let sink = AuditSink::File { path: path.clone(), mode: 0o600 };
+    let settings =
+        config::Audit { sink, paths: AuditPaths::Plain, key_file: None, fail_open: false };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    Audit::start(&settings, Clock::default(), metrics).unwrap().stop().await;
+    let file = path.to_str().unwrap();
+    let verify = |file: &str| outcome(&vaultlet(&["audit", "verify", file], &[]));
+
+    let (code, stdout, stderr) = verify(file);
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert!(stdout.starts_with("whole; records of answers: 0, starts: 1, seq: 1 to 2, end: "));
+    let start = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, start.replace("\"file\"", "\"pipe\"")).unwrap();
+    let (code, stdout, stderr) = verify(file);
+    assert_eq!((code, stdout.as_str()), (1, ""));
+    let expected = format!("{file}:2: this record and {file}:1 do not belong together");
+    assert!(stderr.starts_with("vaultlet: the audit log is not whole; "), "{stderr}");
+    assert!(stderr.contains(&expected), "{stderr}");
+
+    let (code, stdout, stderr) = verify("none.jsonl");
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.starts_with("none.jsonl: No such file"), "{stderr}");
 }

@@ -130,7 +130,7 @@ impl Tail {
         Ok(Some(tail).filter(|tail| tail.head.is_some() || length <= WINDOW))
     }
 
-    fn in_bytes(bytes: &[u8]) -> Self {
+    pub(super) fn in_bytes(bytes: &[u8]) -> Self {
         let open = bytes.last().is_some_and(|last| *last != b'\n');
         let mut end = if open { bytes.len() } else { bytes.len().saturating_sub(1) };
         let head = loop {

@@ -1,1 +1,397 @@
+use std::io::Read as _;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
+use hyper::{Method, StatusCode};
+use serde_json::Value;
+
+use super::*;
+use crate::config::{AuditPaths, AuditSink};
+use crate::metrics::{Outcome, Route};
+
+/// A hit on `path`, of a caller of whom little is known.
+pub(super) fn sample(path: &[u8]) -> Record<'_> {
+    Record {
+        operation: "read",
+        method: &Method::GET,
+        namespace: "",
+        path,
+        query: b"",
+        remote: Some(SocketAddr::from(([192, 0, 2, 7], 35990))),
+        credential: CredentialKind::VaultToken,
+        login: Login::default(),
+        service_account: None,
+        allowed: true,
+        policy: None,
+        route: Route::KvRead,
+        outcome: Outcome::Hit,
+        age: None,
+        status: StatusCode::OK,
+        error: None,
+        request_id: None,
+    }
+}
+
+/// Shows paths as they are.
+pub(super) fn plain() -> Encoder {
+    Encoder::new(AuditPaths::Plain, Digester::new(None).unwrap())
+}
+
+/// The line of a hit on `path`, without its place.
+pub(super) fn unplaced(path: &str) -> Vec<u8> {
+    plain().line(&sample(path.as_bytes()), SystemTime::UNIX_EPOCH)
+}
+
+/// What a log is found to be.
+pub(super) fn verify(log: &[u8]) -> Report {
+    let mut verifier = Verifier::default();
+    verifier.read("log", log).unwrap();
+    verifier.finish()
+}
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    metrics: Arc<Metrics>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, metrics: Arc::new(Metrics::new().unwrap()) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn start(&self, sink: AuditSink, fail_open: bool) -> Result<Audit, BoxError> {
+        let config = config::Audit { sink, paths: AuditPaths::Plain, key_file: None, fail_open };
+        Audit::start(&config, Clock::default(), Arc::clone(&self.metrics))
+    }
+
+    /// To the file `log`.
+    fn log(&self) -> Audit {
+        self.start(file(self.path("log")), false).unwrap()
+    }
+
+    fn counted(&self, result: &str, count: u64) -> bool {
+        let series = format!("vaultlet_audit_events_total{{result=\"{result}\"}} {count}\n");
+        self.metrics.render().unwrap().contains(&series)
+    }
+}
+
+fn file(path: PathBuf) -> AuditSink {
+    AuditSink::File { path, mode: 0o600 }
+}
+
+async fn hit(audit: &Audit, path: &str) -> bool {
+    match audit.record(&sample(path.as_bytes())).await {
+        Ok(()) => true,
+        Err(Error::Unaudited) => false,
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// What the lines say: kinds, and paths for answers.
+fn told(log: &[u8]) -> Vec<String> {
+    let lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let line: Value = serde_json::from_slice(line).unwrap();
+            let path = line["request"]["path"].as_str();
+            path.or(line["type"].as_str()).unwrap().to_owned()
+        })
+        .collect()
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_record_is_in_the_file_when_it_is_accepted() {
+    let fixture = Fixture::new();
+    let audit = fixture.log();
+
+    assert!(hit(&audit, "a").await);
+    assert_eq!(told(&read(&fixture.path("log"))), ["start", "a"]);
+    audit.stop().await;
+
+    let log = read(&fixture.path("log"));
+    assert_eq!(told(&log), ["start", "a", "stop"]);
+    let report = verify(&log);
+    assert!(report.whole() && report.notes.found.is_empty(), "{report:?}");
+    assert!(fixture.counted("written", 1));
+    assert!(!hit(&audit, "b").await, "what comes after the last line is not accepted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_records_of_fifty_tasks_make_one_chain() {
+    let fixture = Fixture::new();
+    let audit = Arc::new(fixture.log());
+
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..50 {
+        let audit = Arc::clone(&audit);
+        tasks.spawn(async move {
+            for n in 0..200 {
+                assert!(hit(&audit, &format!("{task}/{n}")).await);
+            }
+        });
+    }
+    tasks.join_all().await;
+    audit.stop().await;
+
+    let log = read(&fixture.path("log"));
+    let report = verify(&log);
+    assert!(report.whole(), "{}", report.problems);
+    assert_eq!(report.answers, 10_000);
+    let mut paths: Vec<_> = told(&log).into_iter().filter(|path| path.contains('/')).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), 10_000);
+}
+
+#[tokio::test]
+async fn a_restart_continues_the_chain() {
+    let fixture = Fixture::new();
+    for path in ["a", "b"] {
+        let audit = fixture.log();
+        assert!(hit(&audit, path).await);
+        audit.stop().await;
+        drop(audit);
+        unlocked(&fixture.path("log"));
+    }
+
+    let log = read(&fixture.path("log"));
+
+    assert_eq!(told(&log), ["start", "a", "stop", "start", "b", "stop"]);
+    let report = verify(&log);
+    assert!(report.whole() && report.notes.found.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_line_that_a_crash_cut_is_told_from_one_that_is_missing() {
+    let fixture = Fixture::new();
+    let audit = fixture.log();
+    assert!(hit(&audit, "a").await && hit(&audit, "b").await);
+    // A process that is killed stops without a word.
+    drop(audit);
+    unlocked(&fixture.path("log"));
+    let whole = read(&fixture.path("log"));
+    let second =
+        whole.len() - whole.split_inclusive(|byte| *byte == b'\n').next_back().unwrap().len();
+
+    for end in second + 1..whole.len() {
+        std::fs::write(fixture.path("log"), &whole[..end]).unwrap();
+        let cut = verify(&whole[..end]);
+        let audit = fixture.log();
+        assert!(hit(&audit, "c").await);
+        drop(audit);
+        unlocked(&fixture.path("log"));
+
+        let report = verify(&read(&fixture.path("log")));
+
+        assert!(report.whole(), "{end}: {}", report.problems);
+        let notes = report.notes.to_string();
+        assert!(notes.contains("did not stop as it should"), "{notes}");
+        let torn = end < whole.len() - 1;
+        assert_eq!(!cut.whole(), torn, "{cut:?}");
+        assert_eq!(notes.contains("of a record that was never finished"), torn, "{end}: {notes}");
+        assert_eq!(report.answers, 3 - u64::from(torn));
+    }
+}
+
+/// Waits for the thread of an audit log that was dropped to let go of its file.
+fn unlocked(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    file.lock().unwrap();
+}
+
+#[tokio::test]
+async fn after_a_rename_the_chain_goes_on_in_a_new_file() {
+    let fixture = Fixture::new();
+    let audit = fixture.log();
+    assert!(hit(&audit, "a").await);
+
+    // The file is where it was.
+    audit.reopen();
+    assert!(hit(&audit, "b").await);
+    std::fs::rename(fixture.path("log"), fixture.path("log.1")).unwrap();
+    assert!(hit(&audit, "c").await);
+    audit.reopen();
+    while !fixture.path("log").exists() {
+        tokio::task::yield_now().await;
+    }
+    assert!(hit(&audit, "d").await);
+    audit.stop().await;
+
+    let (old, new) = (read(&fixture.path("log.1")), read(&fixture.path("log")));
+    assert_eq!(told(&old), ["start", "a", "b", "c"]);
+    assert_eq!(told(&new), ["rotate", "d", "stop"]);
+    assert!(verify(&old).whole());
+    let report = verify(&new);
+    assert!(report.whole(), "{}", report.problems);
+    assert!(report.notes.to_string().contains("log:1: continues another file"), "{}", report.notes);
+    let mut verifier = Verifier::default();
+    verifier.read("log.1", &old[..]).unwrap();
+    verifier.read("log", &new[..]).unwrap();
+    let report = verifier.finish();
+    assert!(report.whole() && report.notes.found.is_empty(), "{report:?}");
+    assert_eq!((report.answers, report.starts), (4, 1));
+}
+
+#[tokio::test]
+async fn a_new_file_that_cannot_be_made_leaves_the_old_one_in_use() {
+    let fixture = Fixture::new();
+    std::fs::create_dir(fixture.path("d")).unwrap();
+    let audit = fixture.start(file(fixture.path("d/log")), false).unwrap();
+    assert!(hit(&audit, "a").await);
+
+    std::fs::rename(fixture.path("d"), fixture.path("e")).unwrap();
+    audit.reopen();
+    assert!(hit(&audit, "b").await);
+
+    assert_eq!(told(&read(&fixture.path("e/log"))), ["start", "a", "b"]);
+}
+
+#[tokio::test]
+async fn a_full_disk_withholds_answers_unless_it_may_not() {
+    let fixture = Fixture::new();
+    let full = || file(PathBuf::from("/dev/full"));
+
+    let closed = fixture.start(full(), false).unwrap();
+    assert!(!hit(&closed, "a").await);
+    assert!(!closed.working());
+    assert!(fixture.counted("failed", 1));
+
+    let open = fixture.start(full(), true).unwrap();
+    assert!(hit(&open, "a").await);
+    assert!(!open.working());
+    assert!(fixture.counted("failed", 2) && fixture.counted("written", 0));
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_reads_withholds_answers_until_somebody_does() {
+    let fixture = Fixture::new();
+    let listener = UnixListener::bind(fixture.path("sock")).unwrap();
+    let audit = fixture.start(AuditSink::Unix(fixture.path("sock")), false).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+
+    let mut accepted = 0;
+    while hit(&audit, "before").await {
+        accepted += 1;
+    }
+    assert!(!audit.working());
+    // It was waited for once, and is not waited for again.
+    let began = SystemTime::now();
+    for _ in 0..100 {
+        assert!(!hit(&audit, "meanwhile").await);
+    }
+    assert!(began.elapsed().unwrap() < Duration::from_secs(1));
+    let reader = thread::spawn(move || {
+        let mut log = Vec::new();
+        peer.read_to_end(&mut log).unwrap();
+        log
+    });
+    while !hit(&audit, "after").await {}
+    assert!(audit.working());
+    audit.stop().await;
+
+    let log = reader.join().unwrap();
+    let report = verify(&log);
+    assert!(report.whole(), "{}", report.problems);
+    let told = told(&log);
+    assert!(told.iter().filter(|path| *path == "before").count() >= accepted);
+    assert_eq!(told[told.len() - 2..], ["after", "stop"]);
+}
+
+#[tokio::test]
+async fn a_listener_may_come_late_and_come_again() {
+    let fixture = Fixture::new();
+    let audit = fixture.start(AuditSink::Unix(fixture.path("sock")), false).unwrap();
+    assert!(!hit(&audit, "a").await);
+
+    let listener = UnixListener::bind(fixture.path("sock")).unwrap();
+    assert!(hit(&audit, "b").await);
+    let (mut first, _) = listener.accept().unwrap();
+    let mut log = vec![0; 64 * 1024];
+    let length = first.read(&mut log).unwrap();
+    log.truncate(length);
+    drop(first);
+    // What this one is given nobody will read, and it notices.
+    assert!(!hit(&audit, "c").await);
+    assert!(hit(&audit, "d").await);
+    audit.stop().await;
+    let (mut second, _) = listener.accept().unwrap();
+    second.read_to_end(&mut log).unwrap();
+
+    assert_eq!(told(&log), ["start", "b", "resume", "d", "stop"]);
+    let report = verify(&log);
+    assert!(report.whole(), "{}", report.problems);
+}
+
+#[tokio::test]
+async fn a_pipe_that_nobody_reads_withholds_answers_until_somebody_does() {
+    let fixture = Fixture::new();
+    let path = fixture.path("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
+    let audit = Arc::new(fixture.start(file(path.clone()), false).unwrap());
+    let reader = std::fs::File::open(&path).unwrap();
+
+    // Many at once, so that one write is cut in the middle of a line.
+    let mut failed = false;
+    while !failed {
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..100 {
+            let audit = Arc::clone(&audit);
+            tasks.spawn(async move { hit(&audit, "a").await });
+        }
+        failed = tasks.join_all().await.contains(&false);
+    }
+    let reader = thread::spawn(move || {
+        let mut log = Vec::new();
+        let mut some = [0; 4096];
+        while !log.ends_with(b"}}\n") || told(&log).last().unwrap() != "stop" {
+            let length = (&reader).read(&mut some).unwrap();
+            log.extend_from_slice(&some[..length]);
+        }
+        log
+    });
+    while !hit(&audit, "b").await {}
+    audit.stop().await;
+
+    let report = verify(&reader.join().unwrap());
+    assert!(report.whole(), "{}", report.problems);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sink_that_hangs_holds_no_answer_for_long_and_later_ones_not_at_all() {
+    let fixture = Fixture::new();
+    let clock = Clock::manual();
+    let (queue, _never_read) = mpsc::channel(1);
+    let shared = Arc::new(Shared::new(clock.clone()));
+    let audit = Audit { queue, shared, ..fixture.log() };
+    audit.shared.busy(Some(clock.now()));
+
+    let began = tokio::time::Instant::now();
+    assert!(!hit(&audit, "the thread has it").await);
+    assert!(!hit(&audit, "the queue is full").await);
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert!(fixture.counted("failed", 2));
+    clock.advance(PATIENCE * 2);
+    assert!(!hit(&audit, "known to hang").await);
+    assert_eq!(began.elapsed().as_secs(), 2);
+    assert!(fixture.counted("dropped", 1) && !audit.working());
+    let audit = Audit { fail_open: true, ..audit };
+    assert!(hit(&audit, "let go").await);
+}

@@ -4,6 +4,7 @@
 //! a chain cannot show is in `docs/audit.md`: above all, a log that was rewritten from some line to
 //! its end by somebody who knows how.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io::{self, BufRead, Read as _};
 
@@ -98,7 +99,8 @@ impl Verifier {
     pub fn finish(mut self) -> Report {
         self.stray_to_the_end();
         if self.head.is_none() {
-            self.report.problems.add(&self.position(), "there is no audit record");
+            let all = Position(std::mem::take(&mut self.file));
+            self.report.problems.add(&all, "there is no audit record");
         }
         self.report.end = self.head.map(|(head, _)| head);
         self.report
@@ -209,15 +211,19 @@ fn discord(entry: &Entry, head: Head, before: &Position) -> Option<String> {
     let next = head.seq.saturating_add(1);
     let linked = *prev == head.hash;
     match seq.cmp(&next) {
-        std::cmp::Ordering::Equal if linked => None,
-        std::cmp::Ordering::Equal => Some(format!(
+        Ordering::Equal if linked => None,
+        Ordering::Equal => Some(format!(
             "this record and {before} do not belong together: one of them was changed"
         )),
         _ if linked => Some(format!("seq is {seq} and must be {next}: this record was changed")),
-        std::cmp::Ordering::Greater => {
-            Some(format!("seq {next} to {} are missing between {before} and this record", seq - 1))
+        Ordering::Greater if next + 1 == *seq => {
+            Some(format!("seq {next} is missing between {before} and this record"))
         }
-        std::cmp::Ordering::Less => Some(format!(
+        Ordering::Greater => {
+            let last = seq - 1;
+            Some(format!("seq {next} to {last} are missing between {before} and this record"))
+        }
+        Ordering::Less => Some(format!(
             "seq {seq} comes after seq {} of {before}: a record was repeated or moved",
             head.seq
         )),

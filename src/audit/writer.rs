@@ -96,7 +96,8 @@ impl Shared {
         busy.is_some_and(|since| self.clock.now().since(since) > patience)
     }
 
-    fn busy(&self, since: Option<Time>) {
+    /// Says that the thread is at the sink, or no longer.
+    pub(super) fn busy(&self, since: Option<Time>) {
         *self.busy.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 }
@@ -196,7 +197,8 @@ impl Writer {
             return Ok(());
         }
         let (sink, tail) = Sink::open(&self.place)?;
-        self.open = tail.open;
+        // A socket's reader may put what it gets from here right behind the stump it has.
+        self.open = tail.open || self.due.is_some_and(|due| due.torn > 0);
         if !self.started {
             self.head = tail.head.unwrap_or(Head::NONE);
             self.due = Some(Due { kind: Kind::Start, torn: tail.torn });
@@ -312,3 +314,6 @@ impl Writer {
         chain::unplaced(text::json(&Mark { time: Clock::wall(), kind, vaultlet }))
     }
 }
+
+#[cfg(test)]
+mod tests;

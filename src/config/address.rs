@@ -41,7 +41,7 @@ const KEYS: Kind = Kind {
 };
 
 const ISSUER: Kind = Kind {
-    example: "its keys are found from there: correct it, or say in `jwks` where they are",
+    example: "its keys are looked for there: correct it, or say in `jwks` where they are",
     credential: TOKEN_FILE,
     bare: None,
 };
@@ -112,7 +112,12 @@ pub(super) fn keys(field: &Field<'_>) -> Option<Uri> {
 
 /// An issuer that says itself where its keys are.
 pub(super) fn issuer(field: &Field<'_>) -> Option<Uri> {
-    encrypted(field, &ISSUER)
+    let address = encrypted(field, &ISSUER)?;
+    if address.query().is_some() {
+        field.complain("has a query, and where its keys are is a path below it", ISSUER.example);
+        return None;
+    }
+    Some(address)
 }
 
 /// An address whose answers decide who somebody is: plain HTTP to this machine only.

@@ -78,11 +78,11 @@ fn auth(auth: &Section<'_>, namespace: &str) -> Auth {
         vault_tokens: auth.field("vault_tokens").flag().unwrap_or(true),
         kubernetes: kubernetes::clusters(&auth.field("kubernetes"), namespace),
         limits: auth.field("limits").section(|limits| {
-            let count = |name: &'static str, most| limits.field(name).number(1..=most);
+            let count = |name: &'static str, range| limits.field(name).number(range);
             TenantLimits {
-                in_flight: count("in_flight", 100_000).unwrap_or(128) as usize,
-                misses_per_second: count("misses_per_second", 1_000_000).unwrap_or(200),
-                entries: count("entries", 1_000_000_000).unwrap_or(20_000).into(),
+                in_flight: count("in_flight", 1..=100_000).unwrap_or(128) as usize,
+                misses_per_second: count("misses_per_second", 1..=1_000_000).unwrap_or(200),
+                entries: count("entries", 0..=1_000_000_000).unwrap_or(20_000).into(),
             }
         }),
     }

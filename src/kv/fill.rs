@@ -5,6 +5,7 @@
 //! before its request leaves, so a write that overtakes it wins.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 use hyper::header::{
@@ -18,9 +19,9 @@ use super::reply::{Serving, relay};
 use super::{Kv, Question, Reply};
 use crate::body::{self, Response};
 use crate::cache::entry::Entry;
-use crate::cache::{Key, Scope};
+use crate::cache::{Key, KeyRef, Scope};
 use crate::error::Error;
-use crate::flight::Pilot;
+use crate::flight::{Pilot, Seat};
 use crate::identity::Class;
 use crate::metrics::{Decision, Operation, Outcome};
 use crate::request::{Directive, NAMESPACE};
@@ -46,6 +47,33 @@ pub(super) struct Order {
     pub(super) errand: Option<Errand>,
 }
 
+/// What a flight is told by for those who might board it.
+#[derive(Debug)]
+pub(super) struct Tag {
+    class: Option<Class>,
+    tenant: Tenant,
+    /// Whether it has not left yet, as it is not that tenant's turn.
+    waits: Arc<AtomicBool>,
+}
+
+impl Tag {
+    /// Whether a caller of `class` may get its answer from this flight.
+    pub(super) fn may_suit(&self, class: Option<Class>) -> bool {
+        class.is_none() || self.class.is_none() || self.class == class
+    }
+
+    /// Whether it flies for that very class.
+    pub(super) fn flies_for(&self, class: Class) -> bool {
+        self.class == Some(class)
+    }
+
+    /// Whether a caller would wait for another tenant's turn. It may be behind a flood of that
+    /// tenant's own, while the caller's turn is next.
+    pub(super) fn holds_up(&self, tenant: Tenant) -> bool {
+        self.tenant != tenant && self.waits.load(Ordering::Acquire)
+    }
+}
+
 /// What became of it, for whoever ordered it.
 pub(super) enum Fetched {
     /// An answer that may be kept, and whether it is going to be.
@@ -64,9 +92,15 @@ pub(super) enum Landing {
     Stored,
     /// The answer was for one caller of this class only: ask for yourself.
     Private(Option<Class>),
-    /// The upstream could not be asked on this tenant's account, and asking again at once will
-    /// not help it.
-    Failed(Error, Tenant),
+    /// The upstream could not be asked, and asking again at once will not help it.
+    Failed(Error),
+}
+
+impl Order {
+    pub(super) fn tag(&self) -> Tag {
+        let Ask { tenant, waits, .. } = &self.ask;
+        Tag { class: self.class, tenant: *tenant, waits: Arc::clone(waits) }
+    }
 }
 
 impl Kv {
@@ -164,14 +198,14 @@ impl Kv {
     pub(super) async fn fly(
         &self,
         order: Order,
-        pilot: Pilot<Key, Option<Class>, Landing>,
+        pilot: Pilot<Key, Tag, Landing>,
         hand_over: Option<oneshot::Sender<Fetched>>,
     ) {
         let fetched = self.fill(&order).await;
         let landing = match &fetched {
             Fetched::Answer(_, true) => Landing::Stored,
             Fetched::Answer(_, false) | Fetched::Private(_) => Landing::Private(order.class),
-            Fetched::Failed(error, _) => Landing::Failed(error.clone(), order.ask.tenant),
+            Fetched::Failed(error, _) => Landing::Failed(error.clone()),
         };
         // Before the caller has it: what it has seen, it must see again.
         let unproven = match &fetched {
@@ -236,17 +270,41 @@ impl Kv {
         }
     }
 
-    /// Asks which mount a path lies in.
+    /// Asks which mount a path lies in; once for all who wait with the same credential.
     pub(super) async fn detect(&self, question: &Question<'_>) -> Result<(), Error> {
+        let scope = Scope::Caller(question.fingerprint);
+        let key = KeyRef { scope, ..question.key(scope) }.to_key();
+        loop {
+            match self.detections.board(&key, (), |()| true) {
+                Seat::Pilot(pilot) => {
+                    let answer = self.ask_mount(question).await;
+                    pilot.land(answer.clone());
+                    return answer;
+                }
+                Seat::Passenger(passenger) => {
+                    if let Some(answer) = passenger.wait().await {
+                        return answer;
+                    }
+                    // Whoever asked has hung up: it is somebody else's turn to ask.
+                }
+            }
+        }
+    }
+
+    async fn ask_mount(&self, question: &Question<'_>) -> Result<(), Error> {
         let (namespace, path) = question.read.path.split_at(question.read.namespace);
         let target = format!("/v1/sys/internal/ui/mounts/{path}");
         // The path is in the safe subset, which is a subset of what a target may hold.
         let target = PathAndQuery::try_from(target).map_err(Error::garbage)?;
         let ask = self.ask_as(question, target);
         let _errand = question.visit.errand()?;
+        // What those who wait go by is what is learnt: nothing, if something changed meanwhile.
+        let stamp = self.store.stamp(&question.read.path);
         match self.upstream.ask(Operation::Mount, &ask, LARGEST).await? {
             Whole::Answer { status, body, .. } => {
-                self.mount_answered(namespace.trim_end_matches('/'), path, status, &body);
+                if self.store.current(stamp) {
+                    self.mount_answered(namespace.trim_end_matches('/'), path, status, &body);
+                }
                 match trouble(status, &body) {
                     Some(trouble) => Err(Error::Failing(status, trouble)),
                     None => Ok(()),

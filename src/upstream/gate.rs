@@ -1,7 +1,7 @@
 //! How many requests may be under way, who of those that wait is next, and how often one may be
 //! sent again.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -42,12 +42,12 @@ impl Gate {
         Self { hall: Arc::new(Mutex::new(hall)), patience: patience.min(Duration::from_secs(10)) }
     }
 
-    /// A place, once it is `tenant`'s turn.
+    /// A place, once it is `tenant`'s turn. `waits`: told whether it is not yet.
     ///
     /// # Errors
     /// The line is full, whether now or because others who have less in it came later; or it took
     /// too long.
-    pub(super) async fn enter(&self, tenant: Tenant) -> Result<Place, Error> {
+    pub(super) async fn enter(&self, tenant: Tenant, waits: &AtomicBool) -> Result<Place, Error> {
         let (call, called) = oneshot::channel();
         let joined = {
             let mut hall = lock(&self.hall);
@@ -60,7 +60,8 @@ impl Gate {
         let (ticket, displaced) = joined.ok_or(Error::Overloaded)?;
         // Who is not called any more learns it from this.
         drop(displaced);
-        let _waiting = Waiting { hall: &self.hall, ticket };
+        waits.store(true, Ordering::Release);
+        let _waiting = Waiting { hall: &self.hall, ticket, waits };
         match timeout(self.patience, called).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Error::Overloaded),
@@ -72,6 +73,7 @@ impl Gate {
 struct Waiting<'a> {
     hall: &'a Mutex<Hall>,
     ticket: Ticket,
+    waits: &'a AtomicBool,
 }
 
 impl Drop for Waiting<'_> {
@@ -79,6 +81,7 @@ impl Drop for Waiting<'_> {
         // Outside the lock: what is dropped wakes somebody.
         let left = lock(self.hall).line.leave(self.ticket);
         drop(left);
+        self.waits.store(false, Ordering::Release);
     }
 }
 

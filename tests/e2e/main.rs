@@ -19,5 +19,6 @@ mod passthrough;
 mod raw;
 mod status;
 mod stub;
+mod tenants;
 mod vaultlet;
 mod world;

@@ -36,6 +36,8 @@ impl Vaultlet {
             "upstream": {"address": upstream},
             "listeners": [{"address": "127.0.0.1:0"}],
             "admin": {"address": "127.0.0.1:0"},
+            // A test asks faster than any caller should; `tenants` is about the bound.
+            "auth": {"limits": {"misses_per_second": 100_000}},
         });
         merge(&mut config, settings);
         if config["upstream"].get("addresses").is_some() {

@@ -196,6 +196,7 @@ fn what_only_looks_wrong_is_accepted() {
         "issuer: 'https://a', audiences: v, jwks: {ca_file: f.yaml}",
         "issuer: 'https://a', audiences: v, leeway: 0s, token_review: {address: 'http://127.0.0.1:1'}",
         "issuer: 'https://a', audiences: v, login: {rules: [{namespace: a-b}, {namespace: a-*}, {}]}",
+        "issuer: 'https://a', audiences: v, login: {rules: [{service_account: a}, {service_account: b}]}",
     ] {
         clusters(&format!("auth: {{kubernetes: {{{keys}}}}}"));
     }

@@ -111,13 +111,13 @@ pub struct RoleRule {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct TenantLimits {
-    /// Requests under way at once; more get 429 with `Retry-After`.
+    /// Requests under way upstream at once; more get 429 with `Retry-After`.
     #[schemars(extend("default" = 128), range(min = 1, max = 100_000))]
     pub in_flight: Option<u32>,
-    /// Requests a second that reach the upstream, and as many at once after a quiet second.
+    /// Requests a second that reach the upstream, and as many at once after a quiet second; more get 429.
     #[schemars(extend("default" = 200), range(min = 1, max = 1_000_000))]
     pub misses_per_second: Option<u32>,
-    /// Entries of the cache that its requests have filled; past this its own oldest go.
-    #[schemars(extend("default" = 20_000), range(min = 1, max = 1_000_000_000))]
+    /// Entries of the cache that its requests have filled; past this, what it reads is not kept.
+    #[schemars(extend("default" = 20_000), range(min = 0, max = 1_000_000_000))]
     pub entries: Option<u32>,
 }

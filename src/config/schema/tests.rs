@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::schema;
 use crate::config::Source;
@@ -75,6 +76,27 @@ fn load(sets: Vec<String>) -> Result<crate::config::Config, String> {
     Source { sets, ..Source::default() }.load().map_err(|problems| problems.to_string())
 }
 
+/// A directory with the files that the example and the page name.
+fn directory() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for name in [
+        "ca.pem",
+        "ca.crt",
+        "token",
+        "tls.crt",
+        "tls.key",
+        "clients.pem",
+        "cluster.pem",
+        "reviewer.token",
+        "reader.token",
+        "guardrails.hcl",
+        "audit.key",
+    ] {
+        std::fs::write(directory.path().join(name), "").unwrap();
+    }
+    directory
+}
+
 #[test]
 fn the_example_is_the_defaults() {
     let file = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(EXAMPLE));
@@ -94,21 +116,8 @@ fn the_example_has_every_key_and_no_other() {
 
 #[test]
 fn what_the_example_has_commented_out_is_right_too() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = directory();
     let file = directory.path().join("vaultlet.yaml");
-    for name in [
-        "ca.pem",
-        "tls.crt",
-        "tls.key",
-        "clients.pem",
-        "cluster.pem",
-        "reviewer.token",
-        "reader.token",
-        "guardrails.hcl",
-        "audit.key",
-    ] {
-        std::fs::write(directory.path().join(name), "").unwrap();
-    }
     let example = read(EXAMPLE);
     let empty = [" guardrails: []", " rules: []"];
     let lines = example.lines().filter(|line| !empty.iter().any(|it| line.contains(it)));
@@ -135,11 +144,27 @@ fn what_the_example_has_commented_out_is_right_too() {
 }
 
 #[test]
+fn the_pages_examples_are_right() {
+    let directory = directory();
+    let page = read(PAGE).replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
+    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    // One is a pod's.
+    let blocks: Vec<_> = blocks.filter(|block| !block.starts_with("volumes:")).collect();
+    assert_eq!(blocks.len(), 4);
+    for block in blocks {
+        let file = directory.path().join("vaultlet.yaml");
+        std::fs::write(&file, block).unwrap();
+        let config = Source { file: Some(file), ..Source::default() }.load();
+        assert_ne!(config.unwrap(), Source::default().load().unwrap(), "{block}");
+    }
+}
+
+#[test]
 fn the_readers_have_the_defaults_of_the_schema() {
     for key in keys() {
         let Some(default) = key.default() else { continue };
         let (set, beside) = (format!("{}={default}", key.name), key.beside());
-        let with = [&[set.clone()], beside.as_slice()].concat();
+        let with = [std::slice::from_ref(&set), beside.as_slice()].concat();
         let without = load(beside);
         assert!(without.is_ok(), "{without:?}");
         assert_eq!(load(with), without, "--set {set}");

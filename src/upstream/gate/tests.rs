@@ -12,10 +12,14 @@ fn tenant(number: u8) -> Tenant {
     Tenant::class([number; 16])
 }
 
+async fn enter(gate: &Gate, of: u8) -> Result<Place, Error> {
+    gate.enter(tenant(of), &AtomicBool::new(false)).await
+}
+
 /// Waits in the line by now, or has been refused.
 async fn waiter(gate: &Arc<Gate>, of: u8) -> JoinHandle<Result<Place, Error>> {
     let gate = Arc::clone(gate);
-    let waiter = tokio::spawn(async move { gate.enter(tenant(of)).await });
+    let waiter = tokio::spawn(async move { enter(&gate, of).await });
     yield_now().await;
     waiter
 }
@@ -23,25 +27,25 @@ async fn waiter(gate: &Arc<Gate>, of: u8) -> JoinHandle<Result<Place, Error>> {
 #[tokio::test(start_paused = true)]
 async fn a_full_line_refuses_at_once_and_a_long_wait_is_cut() {
     let gate = Gate::new(1, 1, MINUTE);
-    let inside = gate.enter(tenant(1)).await.unwrap();
+    let inside = enter(&gate, 1).await.unwrap();
     let began = Instant::now();
 
-    let (waited, refused) = tokio::join!(gate.enter(tenant(1)), async {
+    let (waited, refused) = tokio::join!(enter(&gate, 1), async {
         yield_now().await;
-        (gate.enter(tenant(2)).await, began.elapsed())
+        (enter(&gate, 2).await, began.elapsed())
     });
 
     assert!(matches!(waited, Err(Error::Overloaded)));
     assert!(matches!(refused, (Err(Error::Overloaded), Duration::ZERO)));
     assert_eq!(began.elapsed(), Duration::from_secs(10));
     drop(inside);
-    assert!(gate.enter(tenant(1)).await.is_ok(), "the line is empty again");
+    assert!(enter(&gate, 1).await.is_ok(), "the line is empty again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_neighbour_is_next_whoever_came_before() {
     let gate = Arc::new(Gate::new(1, 100, MINUTE));
-    let inside = gate.enter(tenant(1)).await.unwrap();
+    let inside = enter(&gate, 1).await.unwrap();
     let mut flood = Vec::new();
     for _ in 0..50 {
         flood.push(waiter(&gate, 1).await);
@@ -60,7 +64,7 @@ async fn a_neighbour_is_next_whoever_came_before() {
 #[tokio::test(start_paused = true)]
 async fn who_has_most_of_a_full_line_gives_way() {
     let gate = Arc::new(Gate::new(1, 4, MINUTE));
-    let inside = gate.enter(tenant(1)).await.unwrap();
+    let inside = enter(&gate, 1).await.unwrap();
     let mut flood = Vec::new();
     for _ in 0..4 {
         flood.push(waiter(&gate, 1).await);
@@ -81,7 +85,7 @@ async fn who_has_most_of_a_full_line_gives_way() {
 #[tokio::test(start_paused = true)]
 async fn who_hangs_up_takes_no_place_along() {
     let gate = Arc::new(Gate::new(1, 2, MINUTE));
-    let inside = gate.enter(tenant(1)).await.unwrap();
+    let inside = enter(&gate, 1).await.unwrap();
     let (gone, patient) = (waiter(&gate, 1).await, waiter(&gate, 1).await);
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
@@ -96,7 +100,7 @@ async fn who_hangs_up_takes_no_place_along() {
 #[tokio::test]
 async fn a_place_given_to_one_who_hangs_up_is_the_next_ones() {
     let gate = Arc::new(Gate::new(1, 2, MINUTE));
-    let inside = gate.enter(tenant(1)).await.unwrap();
+    let inside = enter(&gate, 1).await.unwrap();
     let (called, patient) = (waiter(&gate, 1).await, waiter(&gate, 1).await);
 
     // It has been sent the place, and is dropped before it looks.
@@ -106,6 +110,24 @@ async fn a_place_given_to_one_who_hangs_up_is_the_next_ones() {
 
     assert!(timeout(MINUTE, patient).await.unwrap().unwrap().is_ok());
     assert_eq!(lock(&gate.hall).free, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_can_be_told_from_who_has_a_place() {
+    let gate = Arc::new(Gate::new(1, 1, MINUTE));
+    let (first, second) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
+    let inside = gate.enter(tenant(1), &first).await.unwrap();
+    let task = tokio::spawn({
+        let (gate, second) = (Arc::clone(&gate), Arc::clone(&second));
+        async move { gate.enter(tenant(1), &second).await }
+    });
+    yield_now().await;
+
+    assert!(!first.load(Ordering::Acquire));
+    assert!(second.load(Ordering::Acquire));
+    drop(inside);
+    assert!(task.await.unwrap().is_ok());
+    assert!(!second.load(Ordering::Acquire));
 }
 
 #[test]
@@ -164,7 +186,7 @@ async fn storm(places: usize, callers: &[Caller]) -> (usize, usize, usize) {
         tasks.spawn(async move {
             sleep(Duration::from_millis(comes)).await;
             let patience = hangs_up.map_or(MINUTE, Duration::from_millis);
-            let Ok(place) = timeout(patience, gate.enter(tenant(of))).await else { return true };
+            let Ok(place) = timeout(patience, enter(&gate, of)).await else { return true };
             let let_in = place.is_ok();
             let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
             most.fetch_max(now, Ordering::SeqCst);

@@ -260,6 +260,12 @@ fn admin_listener(address: SocketAddr) -> Listener {
 
 fn watched(config: &Config, servers: &[Server], parts: &Parts) -> Vec<Watched> {
     let mut watched = parts.issuers.watched();
+    if !parts.guardrails.files().is_empty() {
+        let guardrails = Arc::clone(&parts.guardrails);
+        let files = guardrails.files().to_vec();
+        let reload = Box::new(move || guardrails.reload());
+        watched.push(Watched { name: "guardrails", files, reload });
+    }
     if let Some(file) = &config.upstream.ca_file {
         let upstream = Arc::clone(&parts.upstream);
         let reload = Box::new(move || upstream.reload());

@@ -14,6 +14,7 @@ use crate::badge::{Badge, Badges};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::exchange::{Exchange, Shared, Slot};
+use crate::guardrails::Asker;
 use crate::identity::Logins;
 use crate::kubernetes::{Issuers, Refusal, Verified};
 use crate::request::Call;
@@ -159,6 +160,28 @@ impl Callers {
             self.seats.insert(own, (Arc::clone(&slot), holder.expires));
         }
         Ok(slot)
+    }
+
+    /// Tells `ask` which service account a caller is, if that is known: of one that brings a Vault
+    /// token, from the login it got it by.
+    pub fn with_asker<T>(&self, caller: &Caller, ask: impl FnOnce(Option<Asker<'_>>) -> T) -> T {
+        match caller {
+            Caller::Nobody => ask(None),
+            Caller::Token(own) => {
+                let login = self.logins.get(*own);
+                let account = login.as_ref().and_then(|login| login.service_account.as_deref());
+                ask(account.map(|(namespace, service_account)| Asker {
+                    namespace,
+                    service_account,
+                    pod: None,
+                }))
+            }
+            Caller::Pod(Pod { holder, .. }) => ask(Some(Asker {
+                namespace: &holder.account.namespace,
+                service_account: &holder.account.name,
+                pod: holder.pod.as_ref().map(|pod| &*pod.name),
+            })),
+        }
     }
 
     /// On whose account a caller asks.

@@ -16,6 +16,7 @@ use crate::app;
 use crate::audit::Verifier;
 use crate::config::{Source, schema};
 use crate::dev;
+use crate::guardrails::Guardrails;
 use crate::status::{Place, Status};
 
 /// What the user gave is wrong; clap ends with the same code.
@@ -176,6 +177,8 @@ fn serve(source: Source) -> Result<(), Failure> {
 
 fn check(source: &Source, connect: bool) -> Result<(), Failure> {
     let config = source.load().map_err(|problems| Failure::Given(problems.to_string()))?;
+    let guardrails = Guardrails::load(&config.policy.guardrails);
+    guardrails.map_err(|error| Failure::Given(error.to_string()))?;
     let name = source.file.as_ref().map(|file| file.display().to_string());
     let name = name.unwrap_or_else(|| "defaults and environment".to_owned());
     print(&format!("{name}: ok"))?;

@@ -90,6 +90,12 @@ impl Clock {
         SystemTime::now()
     }
 
+    /// The same in whole seconds since the Unix epoch, as policies and tokens name their ends.
+    pub fn unix() -> i64 {
+        let since = Self::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
     /// How far ahead an instant of the wall clock lies, in whole seconds since the Unix epoch;
     /// `None` once it has passed.
     pub fn until_unix(seconds: i64) -> Option<Duration> {

@@ -1,5 +1,6 @@
 //! Every way a request can fail in vaultlet itself, and what the caller is told about it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub enum Error {
         "the upstream's answer could not be understood, and nothing cached may stand in for it"
     )]
     Garbage(#[source] SharedError),
+    /// A guardrail does not allow it.
+    #[error("a guardrail of this node does not allow this; its operator's log says which")]
+    Guarded(#[source] SharedError),
     /// The upstream broke off before it answered: what was asked of it may have happened.
     #[error("the upstream broke off, and nothing cached may stand in for its answer")]
     Lost(#[source] SharedError),
@@ -93,7 +97,7 @@ pub enum Error {
 /// A cause that no library has given.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Because(&'static str);
+struct Because(Cow<'static, str>);
 
 impl Error {
     /// An answer that is not one.
@@ -101,19 +105,24 @@ impl Error {
         Self::Garbage(Arc::new(cause))
     }
 
+    /// A rule of this node's does not allow it; `why` names the rule, for the log.
+    pub fn guarded(why: String) -> Self {
+        Self::Guarded(Arc::new(Because(why.into())))
+    }
+
     /// An answer that is not one, for a reason of our own.
     pub fn nonsense(why: &'static str) -> Self {
-        Self::garbage(Because(why))
+        Self::garbage(Because(why.into()))
     }
 
     /// No answer, for a reason of our own.
     pub fn silent(why: &'static str) -> Self {
-        Self::unreachable(Because(why))
+        Self::unreachable(Because(why.into()))
     }
 
     /// No verdict on a token, for a reason of our own.
     pub fn unverifiable(why: &'static str) -> Self {
-        Self::Unverifiable(Arc::new(Because(why)))
+        Self::Unverifiable(Arc::new(Because(why.into())))
     }
 
     /// No connection to ask on.
@@ -126,6 +135,7 @@ impl Error {
         !matches!(
             self,
             Self::Denied(_)
+                | Self::Guarded(_)
                 | Self::NoLogin { .. }
                 | Self::Overloaded
                 | Self::Throttled(_)
@@ -143,6 +153,7 @@ impl Error {
                 Some(Trouble::Failing)
             }
             Self::Denied(_)
+            | Self::Guarded(_)
             | Self::Malformed(_)
             | Self::NoLogin { .. }
             | Self::Overloaded
@@ -164,9 +175,11 @@ impl Error {
             Self::Overloaded | Self::Unaudited | Self::Unverifiable(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Denied(_) | Self::NoLogin { .. } | Self::RequestHeader | Self::Unshareable => {
-                StatusCode::FORBIDDEN
-            }
+            Self::Denied(_)
+            | Self::Guarded(_)
+            | Self::NoLogin { .. }
+            | Self::RequestHeader
+            | Self::Unshareable => StatusCode::FORBIDDEN,
             Self::Throttled(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -10,7 +10,7 @@
 //! few seconds, unless it may be the fault of missing keys or of an API server that does not answer.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
@@ -252,7 +252,7 @@ impl Issuers {
             let jwt = Jwt::read(token.expose()).map_err(Refusal::Invalid)?;
             let (index, cluster) = self.choose(&jwt)?;
             // What costs nothing comes first: a token that is over causes no fetch of keys.
-            let (now, unix) = (self.clock.now(), unix());
+            let (now, unix) = (self.clock.now(), Clock::unix());
             let subject =
                 jwt.claims.subject(index, &cluster.config, unix).map_err(Refusal::Invalid)?;
             let keys =
@@ -330,8 +330,3 @@ impl Issuers {
 
 /// The one refusal that the next fetch of keys may turn into a yes.
 const UNKNOWN_KEY: &str = "the service-account token's key is not one of the cluster's";
-
-fn unix() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.as_secs().try_into().unwrap_or(i64::MAX)
-}

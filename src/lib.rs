@@ -24,6 +24,9 @@ pub mod watch;
 // The question.
 pub mod request;
 
+// What this node takes away.
+pub mod guardrails;
+
 // Vault, and who asks it.
 pub mod upstream;
 

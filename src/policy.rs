@@ -12,6 +12,7 @@ mod constraint;
 mod document;
 mod lexer;
 mod merge;
+mod operation;
 mod parameters;
 mod pattern;
 mod syntax;

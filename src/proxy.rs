@@ -4,8 +4,8 @@
 //! order a reader would ask it:
 //!
 //! ```text
-//! Request ─parse→ Call ─identify→ Caller ─read→ Question ─Kv::read→ Reply ─┬→ Response
-//!                                   └──── not a cacheable read ── forward ─┘
+//! Request ─parse→ Call ─identify→ Caller ─guardrails→ Question ─Kv::read→ Reply ─┬→ Response
+//!                                            └──── not a cacheable read ─ forward ─┘
 //! ```
 //!
 //! Only [`Kv`] answers from memory, and only where the upstream itself has shown that the caller's
@@ -26,6 +26,7 @@ use crate::caller::{Caller, Callers, Door, Login, OwnLogin, Pod, mixes};
 use crate::config::Config;
 use crate::error::Error;
 use crate::forward::Forward;
+use crate::guardrails::Guardrails;
 use crate::identity;
 use crate::kv::mounts::Mounts;
 use crate::kv::{self, CacheStatus, Kv, Question, Reply};
@@ -42,6 +43,7 @@ pub struct Proxy {
     forward: Forward,
     mounts: Arc<Mounts>,
     tenants: Arc<Tenants>,
+    guardrails: Arc<Guardrails>,
     /// Whether callers may be answered for their Vault tokens.
     vault_tokens: bool,
     namespace: String,
@@ -81,6 +83,7 @@ impl Proxy {
         forward: Forward,
         mounts: Arc<Mounts>,
         tenants: Arc<Tenants>,
+        guardrails: Arc<Guardrails>,
     ) -> Result<Self, hyper::header::InvalidHeaderValue> {
         let namespace = config.upstream.namespace.trim_matches('/').to_owned();
         let header = (!namespace.is_empty()).then(|| HeaderValue::from_str(&namespace));
@@ -90,6 +93,7 @@ impl Proxy {
             forward,
             mounts,
             tenants,
+            guardrails,
             vault_tokens: config.auth.vault_tokens,
             namespace_header: header.transpose()?,
             namespace,
@@ -134,6 +138,12 @@ impl Proxy {
         caller: &Caller,
         visit: &Visit<'_>,
     ) -> Answer {
+        let guarded = self
+            .callers
+            .with_asker(caller, |asker| self.guardrails.check(asker, call, &self.namespace));
+        if let Err(error) = guarded {
+            return Answer::failed(self.route(call), error);
+        }
         let read = call.read(&self.namespace).filter(|_| self.cached(caller));
         let (mut route, mut cache) = (None, CacheStatus::Silent);
         if let (Some(read), Some((token, fingerprint))) = (read, caller.credential(call)) {
@@ -268,7 +278,11 @@ impl Answer {
     fn failed(route: Route, error: Error) -> Self {
         let outcome = match error {
             Error::Overloaded | Error::Throttled(_) => Outcome::Shed,
-            Error::Denied(_) | Error::Malformed(_) | Error::NoLogin { .. } => Outcome::Denied,
+            Error::Denied(_)
+            | Error::Guarded(_)
+            | Error::Malformed(_)
+            | Error::NoLogin { .. }
+            | Error::Unshareable => Outcome::Denied,
             _ => Outcome::Error,
         };
         Self { route, outcome, response: Err(error) }

@@ -16,6 +16,7 @@ use crate::caller::{Caller, Pod};
 use crate::error::Error;
 use crate::identity::Logins;
 use crate::metrics::{Outcome, Route};
+use crate::policy::Operation;
 use crate::proxy::Answered;
 use crate::request::{NAMESPACE, Target};
 
@@ -94,12 +95,13 @@ impl Witness {
         let login = answered.caller.token().and_then(|own| self.logins.get(own));
         let rights = login.as_ref().and_then(|login| login.rights.as_deref());
         let response = answered.response.as_ref();
+        let query = asked.target.query().unwrap_or_default();
         let record = Record {
-            operation: operation(&asked.method, asked.target.query().unwrap_or_default()),
+            operation: Operation::of(asked.method.as_str(), query.as_bytes()).name(),
             method: &asked.method,
             namespace: namespace.unwrap_or(&self.namespace).trim_matches('/'),
             path: &path,
-            query: asked.target.query().unwrap_or_default().as_bytes(),
+            query: query.as_bytes(),
             remote: asked.remote,
             credential: credential(&answered.caller),
             login: Login {
@@ -135,7 +137,7 @@ impl Witness {
             namespace: &account.namespace,
             name: &account.name,
             uid: &account.uid,
-            pod: None,
+            pod: holder.pod.as_ref().map(|pod| (&*pod.name, &*pod.uid)),
             node: None,
         })
     }
@@ -153,29 +155,5 @@ fn credential(caller: &Caller) -> CredentialKind {
         Caller::Token(_) => CredentialKind::VaultToken,
         Caller::Pod(Pod { badge: None, .. }) => CredentialKind::ServiceAccount,
         Caller::Pod(Pod { badge: Some(_), .. }) => CredentialKind::VaultletToken,
-    }
-}
-
-/// What Vault calls what a request does (SEMANTICS 1.5). Whether a write creates or updates only
-/// the server knows: an update, as it calls a write to a path without an existence check.
-fn operation(method: &Method, query: &str) -> &'static str {
-    let asks = |name: &str| {
-        query.split('&').any(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            key == name && matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
-        })
-    };
-    match method.as_str() {
-        "GET" if asks("list") => "list",
-        "GET" if asks("scan") => "scan",
-        "GET" => "read",
-        "LIST" => "list",
-        "SCAN" => "scan",
-        "POST" | "PUT" => "update",
-        "PATCH" => "patch",
-        "DELETE" => "delete",
-        "HEAD" => "header",
-        "HELP" => "help",
-        _ => "unknown",
     }
 }

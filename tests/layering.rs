@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 35] = [
+const LAYERS: [&str; 36] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
     "telemetry", "tenant",
     "audit", "body", "dial", "trust", "watch",                               // plumbing
-    "request",                                                               // the question
+    "request", "guardrails",                                                 // the question
     "upstream", "identity",                                                  // Vault
     "kubernetes", "exchange", "badge", "caller",                             // who asks it
     "cache", "kv",                                                           // answers from memory

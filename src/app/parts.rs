@@ -14,6 +14,7 @@ use crate::edge::Edge;
 use crate::error::BoxError;
 use crate::exchange::Exchange;
 use crate::forward::Forward;
+use crate::guardrails::Guardrails;
 use crate::identity::Logins;
 use crate::kubernetes::Issuers;
 use crate::kv::Kv;
@@ -39,6 +40,7 @@ pub(super) struct Parts {
     pub(super) callers: Arc<Callers>,
     pub(super) kv: Arc<Kv>,
     pub(super) audit: Option<Arc<Audit>>,
+    pub(super) guardrails: Arc<Guardrails>,
     pub(super) tunnels: TaskTracker,
     pub(super) edge: Arc<Edge>,
 }
@@ -86,6 +88,7 @@ impl Parts {
         let (its_namespace, accounts) = (namespace.clone(), Arc::clone(&tenants));
         let kv = Kv::new(&config.cache, its_namespace, answering(), accounts, its_clock, counts);
         let kv = Arc::new(kv);
+        let guardrails = Arc::new(Guardrails::load(&config.policy.guardrails)?);
         let tunnels = TaskTracker::new();
         let forward = Forward::new(answering(), tunnels.clone(), namespace.clone());
         let proxy = Proxy::new(
@@ -95,6 +98,7 @@ impl Parts {
             forward,
             Arc::clone(&mounts),
             Arc::clone(&tenants),
+            Arc::clone(&guardrails),
         )?;
         let audit = match &config.audit {
             Some(audit) => {
@@ -120,6 +124,7 @@ impl Parts {
             callers,
             kv,
             audit,
+            guardrails,
             tunnels,
             edge,
         })

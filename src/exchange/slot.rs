@@ -200,3 +200,6 @@ impl Slot {
         self.good(now).is_none() && now.since(self.used.get()) > IDLE
     }
 }
+
+#[cfg(test)]
+mod tests;

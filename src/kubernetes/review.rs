@@ -68,14 +68,14 @@ struct Spec<'a> {
 
 /// `k8s.io/api/authentication/v1`, `TokenReview`.
 #[derive(Deserialize)]
-struct Answer {
+pub(super) struct Answer {
     #[serde(default)]
-    status: Status,
+    pub(super) status: Status,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Status {
+pub(super) struct Status {
     authenticated: bool,
     error: String,
     audiences: Vec<String>,
@@ -164,7 +164,7 @@ impl Reviewer {
 }
 
 impl Status {
-    fn confirms(
+    pub(super) fn confirms(
         &self,
         account: &ServiceAccount,
         pod: Option<&Pod>,

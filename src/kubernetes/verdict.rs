@@ -101,3 +101,27 @@ impl Verified {
         !self.asking.swap(true, Ordering::AcqRel)
     }
 }
+
+#[cfg(test)]
+impl Verified {
+    /// A pod's token of the service account `team-a/app`, good until `expires`.
+    pub fn for_tests(expires: Time) -> Arc<Self> {
+        let account = ServiceAccount {
+            cluster: 0,
+            namespace: "team-a".into(),
+            name: "app".into(),
+            uid: "1".into(),
+            audiences: Box::default(),
+        };
+        Arc::new(Self {
+            account: Arc::new(account),
+            pod: None,
+            expires,
+            expires_unix: 0,
+            token: Arc::new(Secret::new(b"jwt".to_vec())),
+            settled: expires,
+            due: Time::NEVER,
+            asking: AtomicBool::new(false),
+        })
+    }
+}

@@ -65,6 +65,11 @@ impl Acl {
         self.doubt
     }
 
+    /// Whether no rule can have ended since this was built; `now` in Unix seconds.
+    pub fn current(&self, now: i64) -> bool {
+        now < self.until
+    }
+
     /// Whether the token may make this request. Constant in time but for the number of rules with
     /// a `+`; no allocation for a read without parameters.
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
@@ -139,7 +144,7 @@ impl Acl {
     }
 
     fn doubt_at(&self, now: i64) -> Option<&'static str> {
-        let ended = || (now >= self.until).then_some("a rule has just expired, or is about to");
+        let ended = || (!self.current(now)).then_some("a rule has just expired, or is about to");
         self.doubt.or_else(ended)
     }
 

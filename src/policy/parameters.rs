@@ -42,14 +42,7 @@ impl<'a> Parameters<'a> {
     /// Unknown where the decoded bytes are not UTF-8, or there are more than 256.
     pub fn of_query(query: &'a [u8]) -> Self {
         let mut pairs: Vec<(Cow<'a, str>, Given<'a>)> = Vec::new();
-        for pair in query.split(|byte| *byte == b'&') {
-            if pair.is_empty() || pair.contains(&b';') {
-                continue;
-            }
-            let cut = pair.iter().position(|byte| *byte == b'=');
-            let (name, value) =
-                cut.map_or((pair, &pair[..0]), |cut| (&pair[..cut], &pair[cut + 1..]));
-            let (Some(name), Some(value)) = (unescape(name), unescape(value)) else { continue };
+        for (name, value) in self::pairs(query) {
             let (Ok(name), Ok(value)) = (utf8(name), utf8(value)) else { return Self(None) };
             let full = pairs.len() == MOST;
             match pairs.iter_mut().find(|(known, _)| *known == name) {
@@ -89,6 +82,17 @@ impl fmt::Debug for Parameters<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Parameters(..)")
     }
+}
+
+/// The pairs of a query, decoded, without those that Go leaves out.
+pub(super) fn pairs(query: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+    let whole = query.split(|byte| *byte == b'&');
+    let whole = whole.filter(|pair| !pair.is_empty() && !pair.contains(&b';'));
+    whole.filter_map(|pair| {
+        let cut = pair.iter().position(|byte| *byte == b'=');
+        let (name, value) = cut.map_or((pair, &pair[..0]), |cut| (&pair[..cut], &pair[cut + 1..]));
+        Some((unescape(name)?, unescape(value)?))
+    })
 }
 
 /// Percent escapes and `+`; `None` for what Go would refuse.

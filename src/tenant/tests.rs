@@ -104,6 +104,16 @@ fn entries_are_charged_until_they_are_dropped() {
 }
 
 #[test]
+fn strangers_share_the_entries_of_one() {
+    let node = Node::new();
+    let charge = |token| node.tenants.charge(node.stranger(token));
+
+    let kept: Vec<_> = (0..10).map_while(charge).collect();
+
+    assert_eq!(kept.len(), 3);
+}
+
+#[test]
 fn accounts_last_as_long_as_something_is_on_them() {
     let node = Node::new();
     let (errand, charge) = (node.tenants.begin(ALICE).unwrap(), node.tenants.charge(BOB).unwrap());

@@ -118,6 +118,13 @@ impl Answer {
         self
     }
 
+    /// Fails the test unless the answer has one of these statuses.
+    #[track_caller]
+    pub fn expect_any(self, statuses: &[u16]) -> Self {
+        assert!(statuses.contains(&self.status), "expected one of {statuses:?}: {self:?}");
+        self
+    }
+
     /// Fails the test unless the answer is an error in Vault's shape, made by vaultlet itself.
     #[track_caller]
     pub fn expect_own_error(self, statuses: &[u16]) -> Self {

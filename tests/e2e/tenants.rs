@@ -173,6 +173,33 @@ async fn past_its_requests_under_way_a_caller_is_told_to_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_first_reads_of_one_caller_are_one() {
+    let bao = Bao::dev().await;
+    prepare(&bao.root()).await;
+    put(&bao.root(), "cold", "once").await.expect(200);
+    let mount = "/v1/sys/internal/ui/mounts/secret/data/cold";
+    let stub = Stub::before(&bao.address(), move |seen| {
+        let asked = seen.target == mount || seen.target.ends_with("/cold");
+        if asked { Reply::ForwardAfter(Duration::from_secs(1)) } else { Reply::Forward }
+    })
+    .await;
+    let settings = json!({"auth": {"limits": limits(3, UNLIMITED, UNLIMITED)}});
+    let vaultlet = Vaultlet::start(&stub.address(), settings).await;
+    let token = token(&bao.root(), json!({"policies": ["reader"]})).await;
+    let caller = vaultlet.client().token(&token);
+
+    let mut asking = JoinSet::new();
+    for _ in 0..20 {
+        let caller = caller.clone();
+        asking.spawn(async move { caller.get("secret/data/cold").await });
+    }
+
+    asking.join_all().await.iter().for_each(|answer| reads(answer, "once"));
+    assert_eq!(stub.count("GET", mount), 1);
+    assert_eq!(stub.count("GET", "/v1/secret/data/cold"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_hangs_up_has_its_requests_under_way_all_the_same() {
     let settings = json!({"auth": {"limits": limits(3, UNLIMITED, UNLIMITED)}});
     let slow = || Reply::ForwardAfter(Duration::from_millis(2000));

@@ -112,6 +112,21 @@ async fn a_place_given_to_one_who_hangs_up_is_the_next_ones() {
     assert_eq!(lock(&gate.hall).free, 1);
 }
 
+#[tokio::test]
+async fn a_place_meant_for_one_who_is_just_leaving_is_the_next_ones() {
+    let gate = Arc::new(Gate::new(1, 2, MINUTE));
+    let inside = enter(&gate, 1).await.unwrap();
+    let (call, called) = oneshot::channel();
+    lock(&gate.hall).line.join(tenant(1), call).unwrap();
+    let patient = waiter(&gate, 1).await;
+
+    drop(called);
+    drop(inside);
+
+    assert!(timeout(MINUTE, patient).await.unwrap().unwrap().is_ok());
+    assert_eq!(lock(&gate.hall).free, 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_waits_can_be_told_from_who_has_a_place() {
     let gate = Arc::new(Gate::new(1, 1, MINUTE));

@@ -4,6 +4,7 @@
 //! * `GET /livez`: 200 while the process runs.
 //! * `GET /readyz`: 200 once the upstream has answered, 503 before and while draining.
 //! * `GET /status`: JSON for people and `vaultlet status`; no secret values, no paths.
+//! * `GET /explain/ID`: why a request was refused, by the id that its log line carries.
 //! * `POST /cache/clear`: `{"type":"all"}`, `{"type":"path","value":"secret/data/app"}`,
 //!   `{"type":"token_accessor","value":"…"}`, `{"type":"lease","value":"…"}`.
 //! * `POST` or `PUT /agent/v1/cache-clear`, `/proxy/v1/cache-clear`: the same as Vault Agent and
@@ -25,6 +26,7 @@ use crate::body::{self, Response};
 use crate::cache::Store;
 use crate::identity::Logins;
 use crate::metrics::Metrics;
+use crate::refusals::Refusals;
 use crate::upstream::Upstream;
 
 /// The operators' view of a running proxy.
@@ -33,6 +35,7 @@ pub struct Admin {
     store: Arc<Store>,
     logins: Arc<Logins>,
     upstream: Arc<Upstream>,
+    refusals: Arc<Refusals>,
     metrics: Arc<Metrics>,
     ready: Arc<Readiness>,
 }
@@ -80,12 +83,12 @@ struct Clear {
 impl Admin {
     /// Over the given parts.
     pub fn new(
-        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>),
+        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>, Arc<Refusals>),
         metrics: Arc<Metrics>,
         ready: Arc<Readiness>,
     ) -> Self {
-        let (store, logins, upstream) = parts;
-        Self { store, logins, upstream, metrics, ready }
+        let (store, logins, upstream, refusals) = parts;
+        Self { store, logins, upstream, refusals, metrics, ready }
     }
 
     /// Answers one request.
@@ -100,6 +103,7 @@ impl Admin {
                 state => text(StatusCode::SERVICE_UNAVAILABLE, state),
             },
             "/status" if read => self.status(),
+            path if read && path.starts_with("/explain/") => self.explain(path),
             "/cache/clear" => self.clear(request, false).await,
             "/agent/v1/cache-clear" | "/proxy/v1/cache-clear" => self.clear(request, true).await,
             "/metrics" | "/agent/v1/metrics" | "/proxy/v1/metrics" | "/livez" | "/readyz"
@@ -140,6 +144,14 @@ impl Admin {
             "identities": self.logins.len(),
         });
         json(StatusCode::OK, &status)
+    }
+
+    fn explain(&self, path: &str) -> Response {
+        let refusal = self.refusals.get(path.strip_prefix("/explain/").unwrap_or_default());
+        match refusal.map(|refusal| serde_json::to_value(&refusal)) {
+            Some(Ok(refusal)) => json(StatusCode::OK, &refusal),
+            _ => problem(StatusCode::NOT_FOUND, "no such refusal among the last 1024"),
+        }
     }
 
     async fn clear(&self, request: Request<Incoming>, prefix: bool) -> Response {

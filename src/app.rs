@@ -98,7 +98,12 @@ impl Running {
         let parts = Parts::new(&config)?;
         let ready = Arc::new(Readiness::default());
         let admin = Admin::new(
-            (Arc::clone(&parts.store), Arc::clone(&parts.logins), Arc::clone(&parts.upstream)),
+            (
+                Arc::clone(&parts.store),
+                Arc::clone(&parts.logins),
+                Arc::clone(&parts.upstream),
+                Arc::clone(&parts.refusals),
+            ),
             Arc::clone(&parts.metrics),
             Arc::clone(&ready),
         );

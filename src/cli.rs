@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::app;
 use crate::audit::Verifier;
 use crate::config::{Source, schema};
 use crate::dev;
+use crate::explain::{Inquiry, Who};
 use crate::guardrails::Guardrails;
 use crate::status::{Place, Status};
 
@@ -70,6 +72,36 @@ enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Say whether somebody may do something, and why; or why a request was refused
+    #[command(after_help = "Example:\n  \
+                      vaultlet explain --config vaultlet.yaml \\\n    \
+                      --as system:serviceaccount:payments:api GET secret/data/payments/db\n  \
+                      vaultlet explain --id 3f2a90c1d4e5")]
+    Explain {
+        #[command(flatten)]
+        settings: Settings,
+        /// system:serviceaccount:NS:NAME, a file that holds a token, or a Vault token
+        #[arg(long = "as", value_name = "WHO", required_unless_present = "id")]
+        who: Option<String>,
+        /// The role that X-Vault-Role would ask for
+        #[arg(long, value_name = "ROLE", requires = "who")]
+        role: Option<String>,
+        /// A refusal, by the id in the log of the running proxy
+        #[arg(long, value_name = "ID", conflicts_with_all = ["who", "verb", "path"])]
+        id: Option<String>,
+        /// Its admin listener; without it: `admin.address` of the configuration
+        #[arg(long, value_name = "URL", requires = "id")]
+        admin: Option<String>,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+        /// GET, LIST, POST, …
+        #[arg(value_name = "METHOD", required_unless_present = "id")]
+        verb: Option<String>,
+        /// What is asked for, without /v1/
+        #[arg(value_name = "PATH", required_unless_present = "id")]
+        path: Option<String>,
     },
     /// Print the JSON Schema of the configuration file
     #[command(after_help = "Example:\n  vaultlet schema > vaultlet.schema.json")]
@@ -145,6 +177,22 @@ impl Cli {
             Command::Check { settings, connect } => check(&source(settings), connect),
             Command::Audit { command: AuditCommand::Verify { files } } => verify(&files),
             Command::Status { settings, admin, json } => status(&source(settings), admin, json),
+            Command::Explain { settings, who, role, id, admin, json, verb, path } => {
+                let source = source(settings);
+                let mut operator = ["VAULT_TOKEN", "BAO_TOKEN"].iter();
+                let operator = operator.find_map(|name| source.environment.get(*name).cloned());
+                match (id, who, verb, path) {
+                    (Some(id), ..) => refusal(&source, admin, &id, json),
+                    (None, Some(who), Some(verb), Some(target)) => {
+                        let operator = operator.map(Zeroizing::new);
+                        Who::parse(&who).map_err(Failure::Given).and_then(|who| {
+                            let inquiry = Inquiry { who, verb, target, role, operator };
+                            explain(&source, inquiry, json)
+                        })
+                    }
+                    _ => Err(Failure::Given("explain: who asks for what? See --help".into())),
+                }
+            }
             Command::Schema => print(&format!("{:#}", schema::schema().as_value())),
             Command::Dev { settings, upstream, token, tour, once } => {
                 let (token, source) = (token.map(Zeroizing::new), source(settings));
@@ -189,13 +237,7 @@ fn check(source: &Source, connect: bool) -> Result<(), Failure> {
 }
 
 fn status(source: &Source, admin: Option<String>, json: bool) -> Result<(), Failure> {
-    let place = match admin {
-        Some(url) => Place::parse(&url),
-        None => {
-            source.load().map_err(|problems| problems.to_string()).and_then(|it| Place::of(&it))
-        }
-    };
-    let answer = place.map_err(Failure::Given)?.ask().map_err(Failure::Running)?;
+    let answer = place(source, admin)?.ask("/status").map_err(Failure::Running)?;
     if json {
         return print(&format!("{answer:#}"));
     }
@@ -221,6 +263,49 @@ fn verify(files: &[PathBuf]) -> Result<(), Failure> {
         return print(&format!("whole; {report}"));
     }
     Err(Failure::Running(format!("the audit log is not whole; {report}\n{}", report.problems)))
+}
+
+fn explain(source: &Source, inquiry: Inquiry, json: bool) -> Result<(), Failure> {
+    let config = source.load().map_err(|problems| Failure::Given(problems.to_string()))?;
+    let explanation = inquiry.answer(&config).map_err(Failure::Running)?;
+    if !json {
+        return print(explanation.to_string().trim_end());
+    }
+    let json = serde_json::to_string_pretty(&explanation);
+    print(&json.map_err(|error| Failure::Running(error.to_string()))?)
+}
+
+fn refusal(source: &Source, admin: Option<String>, id: &str, json: bool) -> Result<(), Failure> {
+    if id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Failure::Given("--id: expected the digits that the log line names".into()));
+    }
+    let place = place(source, admin)?;
+    let answer = place.ask(&format!("/explain/{id}")).map_err(Failure::Running)?;
+    if json {
+        return print(&format!("{answer:#}"));
+    }
+    let lines = answer.as_object().into_iter().flatten().filter_map(|(key, value)| {
+        let text = match value {
+            Value::Null => return None,
+            Value::String(text) => text.clone(),
+            Value::Array(items) => {
+                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+            }
+            other => other.to_string(),
+        };
+        Some(format!("{key:<16}{text}"))
+    });
+    print(&lines.collect::<Vec<_>>().join("\n"))
+}
+
+fn place(source: &Source, admin: Option<String>) -> Result<Place, Failure> {
+    let place = match admin {
+        Some(url) => Place::parse(&url),
+        None => {
+            source.load().map_err(|problems| problems.to_string()).and_then(|it| Place::of(&it))
+        }
+    };
+    place.map_err(Failure::Given)
 }
 
 /// Like `println!`, which would panic when the reader of a pipe has gone.

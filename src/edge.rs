@@ -7,23 +7,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_LENGTH;
-use tracing::{debug, info};
+use hyper::http::request::Parts;
+use tracing::info;
 
 use crate::body::{self, Limited, Response};
 use crate::clock::Clock;
 use crate::config::Listener;
 use crate::error::Error;
-use crate::metrics::Metrics;
+use crate::identity::Logins;
+use crate::metrics::{Metrics, Outcome};
 use crate::proxy::{Answered, Proxy};
+use crate::refusals::Refusals;
 use crate::request::Headers;
 use crate::server::Arrival;
-use crate::witness::{Asked, Witness};
+use crate::witness::Witness;
 
 /// The outermost ring around [`Proxy::handle`].
 #[derive(Debug)]
 pub struct Edge {
     proxy: Proxy,
     witness: Option<Witness>,
+    refusals: Arc<Refusals>,
+    logins: Arc<Logins>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -33,10 +38,12 @@ impl Edge {
     pub fn new(
         proxy: Proxy,
         witness: Option<Witness>,
+        refusals: Arc<Refusals>,
+        logins: Arc<Logins>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { proxy, witness, clock, metrics }
+        Self { proxy, witness, refusals, logins, clock, metrics }
     }
 
     /// Answers a request, always.
@@ -47,23 +54,22 @@ impl Edge {
         arrival: Arrival,
     ) -> Response {
         let began = self.clock.now();
-        let asked = self.witness.as_ref().map(|_| Asked::of(&request, arrival.remote));
         let mut answered = self.admit(request, listener, arrival).await;
-        // No answer leaves before its record is accepted.
-        if let (Some(witness), Some(asked)) = (&self.witness, &asked) {
-            let recorded = witness.record(asked, &answered);
-            if let Err(error) = recorded.await {
-                answered.response = Err(error);
+        if let Some(asked) = &answered.asked {
+            self.refusals.note(asked, &answered, &self.logins);
+            // No answer leaves before its record is accepted.
+            if let Some(witness) = &self.witness {
+                let recorded = witness.record(asked, arrival.remote, &answered);
+                if let Err(error) = recorded.await {
+                    answered.response = Err(error);
+                }
             }
         }
         let Answered { route, outcome, response, .. } = answered;
         let response = response.unwrap_or_else(|error| {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
-            match error {
-                Error::Malformed(_) | Error::RequestHeader | Error::TooLarge(_) => {
-                    debug!(%error, "request refused");
-                }
-                _ => info!(%error, cause, "request failed"),
+            if outcome != Outcome::Denied {
+                info!(%error, cause, "request failed");
             }
             error.into_response()
         });
@@ -78,31 +84,31 @@ impl Edge {
         listener: &Listener,
         arrival: Arrival,
     ) -> Answered {
+        let (head, body) = request.into_parts();
         if arrival.altered {
-            return Answered::refused(Error::Malformed(
-                "a `#` in the target, or an empty line before it",
-            ));
+            let what = "a `#` in the target, or an empty line before it";
+            return Answered::refused(&head, Error::Malformed(what));
         }
         if listener.require_request_header
-            && !Headers::parse(request.headers()).is_ok_and(|headers| headers.vault_request)
+            && !Headers::parse(&head.headers).is_ok_and(|headers| headers.vault_request)
         {
-            return Answered::refused(Error::RequestHeader);
+            return Answered::refused(&head, Error::RequestHeader);
         }
-        let limit = if unlimited(&request) { u64::MAX } else { listener.limits.max_body_bytes };
-        let length = request.headers().get(CONTENT_LENGTH);
+        let limit = if unlimited(&head) { u64::MAX } else { listener.limits.max_body_bytes };
+        let length = head.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         // Before the upstream is involved: an upload it refuses half-way costs a connection.
         if length.is_some_and(|length| length > limit) {
-            return Answered::refused(Error::TooLarge(limit));
+            return Answered::refused(&head, Error::TooLarge(limit));
         }
         let exceeded = Arc::new(AtomicBool::new(false));
-        let empty = hyper::body::Body::is_end_stream(request.body());
+        let empty = hyper::body::Body::is_end_stream(&body);
         let bounded = |body| {
             let stall = listener.limits.stall_timeout;
             body::stream(Limited::new(body, limit, stall, Arc::clone(&exceeded)))
         };
-        let request = request.map(|body| if empty { body::empty() } else { bounded(body) });
-        let mut answered = self.proxy.handle(request).await;
+        let body = if empty { body::empty() } else { bounded(body) };
+        let mut answered = self.proxy.handle(Request::from_parts(head, body)).await;
         if exceeded.load(Ordering::Acquire) {
             answered.response = Err(Error::TooLarge(limit));
         }
@@ -111,8 +117,8 @@ impl Edge {
 }
 
 /// Whether a request's body may be of any size: a raft snapshot to be restored.
-fn unlimited(request: &Request<Incoming>) -> bool {
-    let path = request.uri().path();
+fn unlimited(head: &Parts) -> bool {
+    let path = head.uri.path();
     path.ends_with("/sys/storage/raft/snapshot")
         || path.ends_with("/sys/storage/raft/snapshot-force")
 }

@@ -121,13 +121,6 @@ impl Exchange {
         self.make(slot, caller).await
     }
 
-    /// Whether there is a shared login that needs no asking: the hit path.
-    pub fn known(&self, slot: &Slot, caller: &Arc<Verified>) -> Option<Arc<Shared>> {
-        let now = self.clock.now();
-        slot.used(now, caller);
-        slot.good(now).filter(|shared| !self.dead(shared))
-    }
-
     /// The upstream has refused a shared login as unknown: whoever comes next has another made.
     pub fn lost(&self, slot: &Slot, shared: &Arc<Shared>) {
         // One that was made a moment ago is not lost: the upstream refuses something else.

@@ -198,8 +198,9 @@ impl Rules {
         });
         let selectors = caller.as_ref().map_or(Selectors::NoIdentity, Selectors::Caller);
         let acls = self.policies.iter().map(|policy| {
-            // What servers disagree on is refused where it matters.
-            Acl::new(std::slice::from_ref(policy), selectors, Dialect::Unknown, now)
+            // Servers differ in where they look for a list's rule first; these files are ours, and
+            // a list is of a directory.
+            Acl::new(std::slice::from_ref(policy), selectors, Dialect::Current, now)
         });
         let ready = Arc::new(acls.collect());
         let subject = asker.map(|Asker { namespace, service_account, pod }| {

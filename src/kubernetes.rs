@@ -193,13 +193,13 @@ impl Issuers {
             let issuer = &config.issuer;
             tried.push(match keys.attempt().await {
                 Ok(count) => Ok(format!("issuer {issuer}: {count} keys")),
-                Err(error) => Err(format!("issuer {issuer}: {}", source::chain(&error))),
+                Err(error) => Err(format!("issuer {issuer}: {}", crate::error::chain(&error))),
             });
             if let Some(reviewer) = reviewer {
                 let uri = reviewer.uri();
                 tried.push(match reviewer.attempt().await {
                     Ok(()) => Ok(format!("issuer {issuer}: {uri} answers")),
-                    Err(error) => Err(format!("issuer {issuer}: {}", source::chain(&error))),
+                    Err(error) => Err(format!("issuer {issuer}: {}", crate::error::chain(&error))),
                 });
             }
         }

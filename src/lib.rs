@@ -48,6 +48,7 @@ pub mod route;
 pub mod proxy;
 
 // Surfaces.
+pub mod refusals;
 pub mod status;
 
 pub mod admin;
@@ -58,5 +59,6 @@ pub mod witness;
 // Composition.
 pub mod app;
 pub mod dev;
+pub mod explain;
 
 pub mod cli;

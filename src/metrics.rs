@@ -152,10 +152,7 @@ impl Metrics {
             registry: series.0,
         };
         metrics.show_zeros();
-        #[cfg(target_os = "linux")]
-        metrics
-            .registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        metrics.show_process()?;
         Ok(metrics)
     }
 
@@ -175,15 +172,18 @@ impl Metrics {
         for result in [Audited::Dropped, Audited::Failed, Audited::Written] {
             self.audited.with_label_values(&[result.label()]);
         }
+    }
+
+    fn show_process(&self) -> prometheus::Result<()> {
+        #[cfg(target_os = "linux")]
+        self.registry
+            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let info = prometheus::IntGauge::with_opts(
             Opts::new("vaultlet_build_info", "The program's version; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
-        );
-        if let Ok(info) = info {
-            info.set(1);
-            // The name is used nowhere else, so it cannot be taken.
-            drop(self.registry.register(Box::new(info)));
-        }
+        )?;
+        info.set(1);
+        self.registry.register(Box::new(info))
     }
 
     /// Counts an answered request.

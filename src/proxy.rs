@@ -31,7 +31,7 @@ use crate::identity;
 use crate::kv::mounts::Mounts;
 use crate::kv::{self, CacheStatus, Kv, Question, Reply};
 use crate::metrics::{Outcome, Route};
-use crate::request::{Call, NAMESPACE};
+use crate::request::{Asked, Call, NAMESPACE};
 use crate::route;
 use crate::tenant::{Tenant, Tenants, Visit};
 
@@ -44,6 +44,8 @@ pub struct Proxy {
     mounts: Arc<Mounts>,
     tenants: Arc<Tenants>,
     guardrails: Arc<Guardrails>,
+    /// Whether answers are recorded.
+    recorded: bool,
     /// Whether callers may be answered for their Vault tokens.
     vault_tokens: bool,
     namespace: String,
@@ -62,6 +64,9 @@ pub struct Answered {
     pub response: Result<Response, Error>,
     /// Who is told so.
     pub caller: Caller,
+    /// The request, where something is said of it afterwards: it was refused, or answers are
+    /// recorded.
+    pub asked: Option<Asked>,
 }
 
 /// The same, before it is said to whom.
@@ -94,6 +99,7 @@ impl Proxy {
             mounts,
             tenants,
             guardrails,
+            recorded: config.audit.is_some(),
             vault_tokens: config.auth.vault_tokens,
             namespace_header: header.transpose()?,
             namespace,
@@ -105,25 +111,34 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let call = match Call::parse(&head) {
             Ok(call) => call,
-            Err(error) => return Answered::refused(error),
+            Err(error) => return Answered::refused(&head, error),
         };
-        if let Some(door) = self.callers.door(&call) {
-            return self.log_in(&door, &head, body).await;
+        let mut answered = self.decide(&call, &head, body).await;
+        if self.recorded || answered.outcome == Outcome::Denied {
+            answered.asked = Some(Asked::of(&head));
         }
-        let caller = match self.callers.identify(&call).await {
+        answered
+    }
+
+    /// Who calls, and what is the answer?
+    async fn decide(&self, call: &Call<'_>, head: &Parts, body: Body) -> Answered {
+        if let Some(door) = self.callers.door(call) {
+            return self.log_in(&door, head, body).await;
+        }
+        let caller = match self.callers.identify(call).await {
             Ok(caller) => caller,
-            Err(error) => return Answer::failed(self.route(&call), error).to(Caller::Nobody),
+            Err(error) => return Answer::failed(self.route(call), error).to(Caller::Nobody),
         };
-        if let (Caller::Pod(pod), Some(asked)) = (&caller, OwnLogin::of(&call)) {
-            let response = self.callers.answer(pod, asked, &call, body).await;
+        if let (Caller::Pod(pod), Some(asked)) = (&caller, OwnLogin::of(call)) {
+            let response = self.callers.answer(pod, asked, call, body).await;
             return Answer::ours(Route::Login, response).to(caller);
         }
         let repeatable = reads(call.method()) && body.is_end_stream();
         let visit = Visit::new(&self.tenants, self.callers.tenant(&caller));
-        let answer = self.answer(&call, &head, body, &caller, &visit).await;
+        let answer = self.answer(call, head, body, &caller, &visit).await;
         match caller {
             Caller::Pod(pod) if answer.outcome == Outcome::Denied => {
-                self.again(&call, &head, pod, &visit, answer, repeatable).await
+                self.again(call, head, pod, &visit, answer, repeatable).await
             }
             caller => answer.to(caller),
         }
@@ -260,9 +275,10 @@ impl Proxy {
 
 impl Answered {
     /// Turned away before anybody was asked.
-    pub fn refused(error: Error) -> Self {
-        Answer { route: Route::Passthrough, outcome: Outcome::Denied, response: Err(error) }
-            .to(Caller::Nobody)
+    pub fn refused(head: &Parts, error: Error) -> Self {
+        let answer =
+            Answer { route: Route::Passthrough, outcome: Outcome::Denied, response: Err(error) };
+        Self { asked: Some(Asked::of(head)), ..answer.to(Caller::Nobody) }
     }
 }
 
@@ -302,7 +318,7 @@ impl Answer {
 
     fn to(self, caller: Caller) -> Answered {
         let Self { route, outcome, response } = self;
-        Answered { route, outcome, response, caller }
+        Answered { route, outcome, response, caller, asked: None }
     }
 }
 

@@ -13,9 +13,11 @@ use hyper::{Method, Version};
 
 use crate::error::Error;
 
+mod asked;
 mod headers;
 mod target;
 
+pub use asked::Asked;
 pub use headers::{Directive, Headers, NAMESPACE, Namespace, ROLE, TOKEN};
 pub use target::{Malformed, Target};
 

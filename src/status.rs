@@ -104,14 +104,14 @@ impl Place {
         Ok(Self(address.to_string()))
     }
 
-    /// Asks the proxy there; what it says, as JSON.
+    /// Asks the proxy there for one of its pages; what it says, as JSON.
     ///
     /// # Errors
     /// Nothing answers there, or something else; one paragraph for people.
-    pub fn ask(&self) -> Result<Value, String> {
+    pub fn ask(&self, page: &str) -> Result<Value, String> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("cannot start the runtime: {error}"))?;
-        let answer = runtime.block_on(async { timeout(PATIENCE, self.exchange()).await });
+        let answer = runtime.block_on(async { timeout(PATIENCE, self.exchange(page)).await });
         let hint = "Is `vaultlet serve` running there? Its admin address is `admin.address` of its \
                     configuration: name that one with --config FILE, or the address with --admin \
                     http://HOST:PORT";
@@ -120,15 +120,24 @@ impl Place {
             Ok(Err(error)) => return Err(format!("{self} gives no answer: {error}. {hint}")),
             Err(_) => return Err(format!("{self} gives no answer within {PATIENCE:?}. {hint}")),
         };
-        let value = serde_json::from_slice(&body).ok().filter(|_| status == StatusCode::OK);
-        value.ok_or_else(|| {
-            format!("{self} is no admin listener of vaultlet: it answers {status}. {hint}")
-        })
+        let value: Option<Value> = serde_json::from_slice(&body).ok();
+        match value {
+            Some(value) if status == StatusCode::OK => Ok(value),
+            // An error of its own says what is wrong better than we could.
+            Some(value)
+                if value["errors"][0].as_str().is_some_and(|it| it.starts_with("vaultlet:")) =>
+            {
+                Err(format!("{self}: {}", value["errors"][0].as_str().unwrap_or_default()))
+            }
+            _ => {
+                Err(format!("{self} is no admin listener of vaultlet: it answers {status}. {hint}"))
+            }
+        }
     }
 
-    async fn exchange(&self) -> Result<(StatusCode, Bytes), BoxError> {
+    async fn exchange(&self, page: &str) -> Result<(StatusCode, Bytes), BoxError> {
         let mut connection = dial::connect(&self.0).await?;
-        let request = Request::get("/status").header(HOST, &self.0).body(Full::default())?;
+        let request = Request::get(page).header(HOST, &self.0).body(Full::default())?;
         let answer = connection.send_request(request).await?;
         let status = answer.status();
         Ok((status, Limited::new(answer.into_body(), LARGEST).collect().await?.to_bytes()))
@@ -137,7 +146,7 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}/status", self.0)
+        write!(f, "http://{}", self.0)
     }
 }
 

@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::header::{AGE, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::header::AGE;
 
 use crate::audit::{Audit, CredentialKind, Login, Record, ServiceAccount};
 use crate::caller::{Caller, Pod};
@@ -18,7 +17,7 @@ use crate::identity::Logins;
 use crate::metrics::{Outcome, Route};
 use crate::policy::Operation;
 use crate::proxy::Answered;
-use crate::request::{NAMESPACE, Target};
+use crate::request::Asked;
 
 /// Records answers.
 #[derive(Debug)]
@@ -29,27 +28,6 @@ pub struct Witness {
     issuers: Vec<String>,
     /// That of requests that name none.
     namespace: String,
-}
-
-/// A request as it came, as far as a record of it goes.
-#[derive(Debug)]
-pub struct Asked {
-    method: Method,
-    target: Uri,
-    namespace: Option<HeaderValue>,
-    remote: Option<SocketAddr>,
-}
-
-impl Asked {
-    /// Of a request that came from `remote`.
-    pub fn of<B>(request: &Request<B>, remote: Option<SocketAddr>) -> Self {
-        Self {
-            method: request.method().clone(),
-            target: request.uri().clone(),
-            namespace: request.headers().get(NAMESPACE).cloned(),
-            remote,
-        }
-    }
 }
 
 impl Witness {
@@ -71,9 +49,10 @@ impl Witness {
     pub fn record<'w>(
         &'w self,
         asked: &Asked,
+        remote: Option<SocketAddr>,
         answered: &Answered,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<'w> {
-        let recorded = worth(answered).then(|| self.put_down(asked, answered));
+        let recorded = worth(answered).then(|| self.put_down(asked, remote, answered));
         async {
             match recorded {
                 Some(recorded) => recorded.await,
@@ -85,24 +64,20 @@ impl Witness {
     fn put_down<'w>(
         &'w self,
         asked: &Asked,
+        remote: Option<SocketAddr>,
         answered: &Answered,
     ) -> impl Future<Output = Result<(), Error>> + Send + use<'w> {
-        let target = asked.target.path_and_query().map_or("", |target| target.as_str());
-        let parsed = Target::parse(target.as_bytes()).ok();
-        let path = parsed.and_then(|target| target.decoded());
-        let path = path.unwrap_or_else(|| asked.target.path().as_bytes().to_vec());
-        let namespace = asked.namespace.as_ref().map(|value| value.to_str().unwrap_or("?"));
+        let (path, query) = (asked.path(), asked.query());
         let login = answered.caller.token().and_then(|own| self.logins.get(own));
         let rights = login.as_ref().and_then(|login| login.rights.as_deref());
         let response = answered.response.as_ref();
-        let query = asked.target.query().unwrap_or_default();
         let record = Record {
             operation: Operation::of(asked.method.as_str(), query.as_bytes()).name(),
             method: &asked.method,
-            namespace: namespace.unwrap_or(&self.namespace).trim_matches('/'),
+            namespace: asked.namespace(&self.namespace),
             path: &path,
             query: query.as_bytes(),
-            remote: asked.remote,
+            remote,
             credential: credential(&answered.caller),
             login: Login {
                 accessor: login.as_ref().map(|login| &*login.accessor).filter(|it| !it.is_empty()),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 36] = [
+const LAYERS: [&str; 38] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
     "telemetry", "tenant",
     "audit", "body", "dial", "trust", "watch",                               // plumbing
@@ -16,8 +16,8 @@ const LAYERS: [&str; 36] = [
     "cache", "kv",                                                           // answers from memory
     "forward", "route",                                                      // and those passed on
     "proxy",                                                                 // one request
-    "witness", "status", "admin", "server", "edge",                          // surfaces
-    "app", "dev", "cli", "main",                                             // composition
+    "refusals", "witness", "status", "admin", "server", "edge",                          // surfaces
+    "app", "dev", "explain", "cli", "main",                                             // composition
 ];
 
 /// Pairs that look upwards on purpose, each with its reason.

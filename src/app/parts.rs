@@ -21,6 +21,7 @@ use crate::kv::Kv;
 use crate::kv::mounts::Mounts;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
+use crate::refusals::Refusals;
 use crate::secret::Fingerprinter;
 use crate::tenant::Tenants;
 use crate::upstream::Upstream;
@@ -41,6 +42,7 @@ pub(super) struct Parts {
     pub(super) kv: Arc<Kv>,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) guardrails: Arc<Guardrails>,
+    pub(super) refusals: Arc<Refusals>,
     pub(super) tunnels: TaskTracker,
     pub(super) edge: Arc<Edge>,
 }
@@ -109,9 +111,12 @@ impl Parts {
         };
         let witness = audit.as_ref().map(|audit| {
             let issuers = clusters.iter().map(|cluster| cluster.issuer.clone()).collect();
-            Witness::new(Arc::clone(audit), Arc::clone(&logins), issuers, namespace)
+            Witness::new(Arc::clone(audit), Arc::clone(&logins), issuers, namespace.clone())
         });
-        let edge = Arc::new(Edge::new(proxy, witness, clock, Arc::clone(&metrics)));
+        let refusals = Arc::new(Refusals::new(config.admin.show_paths, namespace));
+        let (noted, its_logins) = (Arc::clone(&refusals), Arc::clone(&logins));
+        let edge = Edge::new(proxy, witness, noted, its_logins, clock, Arc::clone(&metrics));
+        let edge = Arc::new(edge);
         Ok(Self {
             metrics,
             upstream,
@@ -125,6 +130,7 @@ impl Parts {
             kv,
             audit,
             guardrails,
+            refusals,
             tunnels,
             edge,
         })

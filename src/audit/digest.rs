@@ -28,13 +28,12 @@ impl Digester {
     /// # Errors
     /// The file cannot be read, or its key is too short; one paragraph for people.
     pub(super) fn new(file: Option<&Path>) -> Result<Self, BoxError> {
-        let key = match file {
-            Some(file) => read(file)?,
-            None => {
-                let mut key = Zeroizing::new(vec![0; SHORTEST_KEY]);
-                SystemRandom::new().fill(&mut key)?;
-                key
-            }
+        let key = if let Some(file) = file {
+            read(file)?
+        } else {
+            let mut key = Zeroizing::new(vec![0; SHORTEST_KEY]);
+            SystemRandom::new().fill(&mut key)?;
+            key
         };
         Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &key)))
     }

@@ -94,6 +94,17 @@ async fn hit(audit: &Audit, path: &str) -> bool {
     }
 }
 
+/// Tries until the sink takes it.
+async fn hit_at_last(audit: &Audit, path: &str) {
+    for _ in 0..5000 {
+        if hit(audit, path).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("{path} is never accepted");
+}
+
 /// What the lines say: kinds, and paths for answers.
 fn told(log: &[u8]) -> Vec<String> {
     let lines = log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -222,8 +233,11 @@ async fn after_a_rename_the_chain_goes_on_in_a_new_file() {
     std::fs::rename(fixture.path("log"), fixture.path("log.1")).unwrap();
     assert!(hit(&audit, "c").await);
     audit.reopen();
-    while !fixture.path("log").exists() {
-        tokio::task::yield_now().await;
+    for _ in 0..5000 {
+        if fixture.path("log").exists() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert!(hit(&audit, "d").await);
     audit.stop().await;
@@ -283,6 +297,7 @@ async fn a_socket_that_nobody_reads_withholds_answers_until_somebody_does() {
     let mut accepted = 0;
     while hit(&audit, "before").await {
         accepted += 1;
+        assert!(accepted < 10_000, "more than any socket holds");
     }
     assert!(!audit.working());
     // It was waited for once, and is not waited for again.
@@ -296,7 +311,7 @@ async fn a_socket_that_nobody_reads_withholds_answers_until_somebody_does() {
         peer.read_to_end(&mut log).unwrap();
         log
     });
-    while !hit(&audit, "after").await {}
+    hit_at_last(&audit, "after").await;
     assert!(audit.working());
     audit.stop().await;
 
@@ -349,14 +364,16 @@ async fn a_pipe_that_nobody_reads_withholds_answers_until_somebody_does() {
     let reader = std::fs::File::open(&path).unwrap();
 
     // Many at once, so that one write is cut in the middle of a line.
-    let mut failed = false;
-    while !failed {
+    for round in 0.. {
+        assert!(round < 100, "more than any pipe holds");
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..100 {
             let audit = Arc::clone(&audit);
             tasks.spawn(async move { hit(&audit, "a").await });
         }
-        failed = tasks.join_all().await.contains(&false);
+        if tasks.join_all().await.contains(&false) {
+            break;
+        }
     }
     let reader = thread::spawn(move || {
         let mut log = Vec::new();
@@ -367,7 +384,7 @@ async fn a_pipe_that_nobody_reads_withholds_answers_until_somebody_does() {
         }
         log
     });
-    while !hit(&audit, "b").await {}
+    hit_at_last(&audit, "b").await;
     audit.stop().await;
 
     let report = verify(&reader.join().unwrap());

@@ -166,6 +166,11 @@ impl Facts {
         self.uses != 0 || self.particular()
     }
 
+    /// What decides what it may.
+    pub fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// How long the token lives if nobody renews it; `None`: for ever, or it is not said.
     pub fn life(&self) -> Option<Duration> {
         self.life

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
-use super::source::chain;
 use super::web::Web;
 use super::{Pod, ServiceAccount, Verified};
 use crate::config::TokenReview;
@@ -120,7 +119,7 @@ impl Reviewer {
         let answer = answer.unwrap_or_else(|_| Err("no answer within 5 s".into()));
         let answer = answer.map_err(|error| {
             if !self.down.swap(true, Ordering::Relaxed) {
-                let error = chain(error.as_ref());
+                let error = crate::error::chain(error.as_ref());
                 warn!(uri = %self.uri, error, "the API server cannot be asked about tokens; known \
                     ones go on until they expire; see auth.kubernetes.token_review");
             }

@@ -270,7 +270,7 @@ impl Source {
                 if last.trouble.is_none() {
                     warn!(
                         issuer = self.issuer,
-                        error = chain(error.as_ref()),
+                        error = crate::error::chain(error.as_ref()),
                         "the cluster's keys cannot be had; tokens of keys known before and all \
                          other identities go on; see auth.kubernetes.jwks, and whether its address \
                          or file, ca_file and token_file are right"
@@ -297,15 +297,4 @@ fn read(file: &Path) -> Result<Zeroizing<Vec<u8>>, BoxError> {
         return Err(format!("{} is longer than {LIMIT} bytes", file.display()).into());
     }
     Ok(json)
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

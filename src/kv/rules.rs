@@ -59,6 +59,23 @@ impl Rules {
         }
     }
 
+    /// The configured exception for `path`, by its place among them, and what then holds: how long
+    /// an answer is fresh, a "not found" is, and how long past that either is served while the
+    /// upstream fails. `None`: never kept.
+    pub fn describe(&self, path: &str) -> (Option<usize>, Option<[Duration; 3]>) {
+        let index = self.rules.iter().position(|rule| matches(&rule.path, path));
+        let rule = self.of(path);
+        let pick = |own: Option<Duration>, default| own.unwrap_or(default);
+        let lifetimes = self.cached(path).then(|| {
+            [
+                pick(rule.and_then(|rule| rule.ttl), self.kv.ttl),
+                pick(rule.and_then(|rule| rule.negative_ttl), self.kv.negative_ttl),
+                pick(rule.and_then(|rule| rule.stale_if_error), self.kv.stale_if_error),
+            ]
+        });
+        (index, lifetimes)
+    }
+
     fn of(&self, path: &str) -> Option<&config::Rule> {
         self.rules.iter().find(|rule| matches(&rule.path, path))
     }

@@ -77,6 +77,8 @@ impl Outcome {
 /// What the upstream was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Operation {
+    /// What decides about somebody, for `vaultlet explain`.
+    Explain,
     /// A caller's request, passed on.
     Forward,
     /// Its health.
@@ -96,6 +98,7 @@ pub enum Operation {
 impl Operation {
     pub(super) const fn label(self) -> &'static str {
         match self {
+            Self::Explain => "explain",
             Self::Forward => "forward",
             Self::Health => "health",
             Self::KvRead => "kv_read",

@@ -4,7 +4,7 @@
 //! Every write goes through vaultlet, so no staleness is allowed: every answer must be the same.
 
 mod ops;
-mod random;
+pub mod random;
 mod twins;
 
 use std::collections::VecDeque;
@@ -37,7 +37,8 @@ async fn no_answer_differs_with_the_oldest_supported_server() {
     run(101, operations, Bao::oldest().await, Bao::oldest().await).await.judge();
 }
 
-fn number(variable: &str, default: u64) -> u64 {
+/// A setting of the environment, for a longer run.
+pub fn number(variable: &str, default: u64) -> u64 {
     let set = std::env::var(variable);
     set.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}={text}")))
 }

@@ -1,8 +1,9 @@
 //! vaultlet from outside: real processes, a real OpenBao, bytes on sockets. One test binary, so
 //! that the program and its libraries are linked once.
 //!
-//! Nothing here knows the program's insides. What it may rely on is what users rely on: the command
-//! line, the configuration file, HTTP, signals, and the log.
+//! Nothing here knows the program's insides, but for `policies`, which holds one of its parts against
+//! the server. What the rest may rely on is what users rely on: the command line, the configuration
+//! file, HTTP, signals, and the log.
 #![allow(missing_docs, unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
 
 mod admin;
@@ -19,6 +20,7 @@ mod odd_requests;
 mod oldest;
 mod outage;
 mod passthrough;
+mod policies;
 mod raw;
 mod roles;
 mod status;

@@ -59,7 +59,7 @@ fn every_bit_that_is_flipped_before_the_last_line_is_found() {
 
 #[test]
 fn each_kind_of_tampering_is_named_with_its_line() {
-    type Tamper = fn(&mut Vec<Vec<u8>>);
+    type Tamper = Box<dyn Fn(&mut Vec<Vec<u8>>)>;
     let alter = |from: &'static str, to: &'static str| {
         move |lines: &mut Vec<Vec<u8>>| {
             let line = String::from_utf8(lines[2].clone()).unwrap();
@@ -67,7 +67,7 @@ fn each_kind_of_tampering_is_named_with_its_line() {
             lines[2] = line.replace(from, to).into_bytes();
         }
     };
-    let cases: [(Box<dyn Fn(&mut Vec<Vec<u8>>)>, &[&str]); 14] = [
+    let cases: [(Tamper, &[&str]); 14] = [
         (Box::new(alter("secret/b", "secret/x")), &["log:4: this record and log:3 do not belong"]),
         (Box::new(alter("\"status\":200", "\"status\":403")), &["log:4: this record and log:3"]),
         (Box::new(alter("1970-01-01", "1971-01-01")), &["log:4: this record and log:3"]),
@@ -108,7 +108,7 @@ fn each_kind_of_tampering_is_named_with_its_line() {
             Box::new(|lines| lines.extend(untouched())),
             &["log:8: a chain of its own begins, which does not continue log:7"],
         ),
-        (Box::new(Vec::clear as Tamper), &["log: there is no audit record"]),
+        (Box::new(Vec::clear), &["log: there is no audit record"]),
     ];
     for (tamper, expected) in cases {
         let mut lines = untouched();

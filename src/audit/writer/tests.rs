@@ -95,3 +95,18 @@ fn wherever_a_sink_is_lost_the_next_line_says_what_is_left_of_the_one_before() {
         assert_eq!(report.notes.found.len(), usize::from(torn), "{end}: {}", report.notes);
     }
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_written() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let place = AuditSink::File { path: file.path().to_owned(), mode: 0o600 };
+    let mut writer = Writer::new(place, true, Arc::new(Shared::new(Clock::manual()))).unwrap();
+    let (gone, _) = oneshot::channel();
+    let (waits, mut accepted) = oneshot::channel();
+
+    writer
+        .work(&mut vec![Job::Write(unplaced("gone"), gone), Job::Write(unplaced("waits"), waits)]);
+
+    assert_eq!(accepted.try_recv(), Ok(true));
+    assert_eq!(paths(&std::fs::read(file.path()).unwrap()), ["waits"]);
+}

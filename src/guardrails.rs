@@ -53,8 +53,16 @@ pub struct Asker<'a> {
     pub pod: Option<&'a str>,
 }
 
+/// The same, owned; `None`: somebody who is no service account.
 #[derive(Debug, Eq, PartialEq)]
-struct Subject(Option<(Box<str>, Box<str>, Option<Box<str>>)>);
+struct Subject(Option<Names>);
+
+#[derive(Debug, Eq, PartialEq)]
+struct Names {
+    namespace: Box<str>,
+    service_account: Box<str>,
+    pod: Option<Box<str>>,
+}
 
 impl Hash for Subject {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -64,7 +72,7 @@ impl Hash for Subject {
 
 impl Subject {
     fn asker(&self) -> Option<Asker<'_>> {
-        let (namespace, service_account, pod) = self.0.as_ref()?;
+        let Names { namespace, service_account, pod } = self.0.as_ref()?;
         Some(Asker { namespace, service_account, pod: pod.as_deref() })
     }
 }
@@ -203,8 +211,10 @@ impl Rules {
             Acl::new(std::slice::from_ref(policy), selectors, Dialect::Current, now)
         });
         let ready = Arc::new(acls.collect());
-        let subject = asker.map(|Asker { namespace, service_account, pod }| {
-            (namespace.into(), service_account.into(), pod.map(Into::into))
+        let subject = asker.map(|Asker { namespace, service_account, pod }| Names {
+            namespace: namespace.into(),
+            service_account: service_account.into(),
+            pod: pod.map(Into::into),
         });
         self.ready.insert(Subject(subject), Arc::clone(&ready));
         ready

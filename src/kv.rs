@@ -178,7 +178,7 @@ impl Kv {
             let (tenant, namespace) = (question.visit.tenant(), question.namespace.cloned());
             // What the lookup finds is in the table; a failure shows when the login lapses.
             tokio::spawn(async move {
-                drop(logins.lookup(&credential, tenant, namespace.as_ref()).await)
+                drop(logins.lookup(&credential, tenant, namespace.as_ref()).await);
             });
         }
         let proof_due = now.since(proven) > self.logins.window().mul_f64(0.8);

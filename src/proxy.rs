@@ -248,7 +248,8 @@ impl Proxy {
     /// A login of an unmodified application, answered here if it can be.
     async fn log_in(&self, door: &Door, head: &Parts, body: Body) -> Answered {
         let body = match self.callers.log_in(door, body).await {
-            Ok(Login::Answered(response, pod)) => {
+            Ok(Login::Answered(answered)) => {
+                let (response, pod) = *answered;
                 return Answer::ours(Route::Login, Ok(response)).to(Caller::Pod(pod));
             }
             Ok(Login::Forward(body)) => body,

@@ -1,13 +1,13 @@
 //! Values that must not outlive their use or reach a log line.
 
 use std::fmt;
-use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use bytes::Bytes;
-use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
+
+mod fingerprint;
+
+pub use fingerprint::{Fingerprint, Fingerprinter};
 
 /// Bytes that are wiped when dropped and never printed.
 ///
@@ -40,60 +40,6 @@ pub fn wiped(bytes: Vec<u8>) -> Bytes {
     Bytes::from_owner(Zeroizing::new(bytes))
 }
 
-/// What stands for a credential in every table: 128 bits of an HMAC under a key that lives as long
-/// as the process. It cannot be turned back into the credential, nor computed outside.
-#[derive(Clone, Copy, Eq)]
-pub struct Fingerprint([u8; 16]);
-
-impl PartialEq for Fingerprint {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
-    }
-}
-
-impl std::hash::Hash for Fingerprint {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
-    }
-}
-
-impl fmt::Debug for Fingerprint {
-    /// Redacted too: an identifier in two logs links two callers.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fingerprint(..)")
-    }
-}
-
-/// Makes [`Fingerprint`]s.
-#[derive(Clone)]
-pub struct Fingerprinter(Arc<hmac::Key>);
-
-impl Fingerprinter {
-    /// With a fresh random key.
-    ///
-    /// # Errors
-    /// The operating system gave no randomness.
-    pub fn new() -> Result<Self, aws_lc_rs::error::Unspecified> {
-        let mut key = Zeroizing::new([0; 32]);
-        SystemRandom::new().fill(key.as_mut())?;
-        Ok(Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))))
-    }
-
-    /// Of the whole of `bytes`: a credential with anything added or left out is another one.
-    pub fn of(&self, bytes: &[u8]) -> Fingerprint {
-        let tag = hmac::sign(&self.0, bytes);
-        let mut half = [0; 16];
-        half.copy_from_slice(&tag.as_ref()[..16]);
-        Fingerprint(half)
-    }
-}
-
-impl fmt::Debug for Fingerprinter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fingerprinter(..)")
-    }
-}
-
 /// A caller's Vault token, kept only while a request or an unresolved proof needs it.
 #[derive(Debug)]
 pub struct Credential {
@@ -121,14 +67,5 @@ mod tests {
             shown,
             "Credential { token: Secret(..), fingerprint: Fingerprint(..) } Fingerprinter(..)"
         );
-    }
-
-    #[test]
-    fn a_fingerprint_is_of_the_whole_credential_and_of_this_process() {
-        let (here, elsewhere) = (Fingerprinter::new().unwrap(), Fingerprinter::new().unwrap());
-
-        assert!(here.of(b"s.abc") == here.of(b"s.abc"));
-        assert!(here.of(b"s.abc") != here.of(b"s.abcd"));
-        assert!(here.of(b"s.abc") != elsewhere.of(b"s.abc"));
     }
 }

@@ -97,7 +97,7 @@ impl Witness {
                 let age = response.headers().get(AGE)?.to_str().ok()?;
                 Some(Duration::from_secs(age.parse().ok()?))
             }),
-            status: response.map_or_else(Error::status, |response| response.status()),
+            status: response.map_or_else(Error::status, hyper::Response::status),
             error: response.err(),
             request_id: None,
         };

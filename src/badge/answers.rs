@@ -122,7 +122,7 @@ fn text(token: Option<&[u8]>) -> Value {
 fn request_id() -> String {
     let random = fastrand::u128(..);
     let hex = format!("{random:032x}");
-    let variant = ["8", "9", "a", "b"][usize::from(random as u8 & 3)];
+    let variant = ["8", "9", "a", "b"][usize::from(random.to_le_bytes()[0] & 3)];
     format!(
         "{}-{}-4{}-{variant}{}-{}",
         &hex[..8],

@@ -28,7 +28,7 @@ pub struct Door {
 /// What became of a login.
 pub enum Login {
     /// A badge.
-    Answered(Response, Pod),
+    Answered(Box<(Response, Pod)>),
     /// None of ours: to be passed on.
     Forward(Body),
 }
@@ -109,7 +109,7 @@ impl Callers {
             &shared,
         );
         let badge = Some((self.logins.fingerprint(token.expose()), badge));
-        Ok(Login::Answered(response, Pod { holder, slot, shared, badge }))
+        Ok(Login::Answered(Box::new((response, Pod { holder, slot, shared, badge }))))
     }
 }
 

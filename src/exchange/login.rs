@@ -161,12 +161,12 @@ fn json(mut request: Request<Bytes>) -> Request<body::Body> {
 
 /// The upstream's no, for the caller: what it said, of whom, and what to do.
 fn refusal(slot: &Slot, status: StatusCode, body: &[u8]) -> Error {
-    if let Some(trouble) = trouble(status, body) {
-        return Error::Failing(status, trouble);
-    }
     #[derive(Deserialize)]
     struct Refusal {
         errors: Vec<String>,
+    }
+    if let Some(trouble) = trouble(status, body) {
+        return Error::Failing(status, trouble);
     }
     let said =
         serde_json::from_slice(body).ok().and_then(|Refusal { errors }| errors.into_iter().next());

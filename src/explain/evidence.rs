@@ -111,24 +111,21 @@ impl Evidence {
             }
         };
         for name in &names {
-            match reader.policy(name, &namespace).await? {
-                Some(policy) => {
-                    if let Some(opaque) = policy.opaque() {
-                        evidence.notes.push(format!(
-                            "policy {name} is not understood at line {}: {}",
-                            opaque.line, opaque.reason
-                        ));
-                    }
-                    evidence.policies.push(Arc::new(policy));
-                }
-                None => {
-                    evidence.incomplete = true;
-                    evidence.notes.push(format!(
-                        "policy {name} cannot be read: it does not exist, or {}",
-                        reader.may("sys/policies/acl")
-                    ));
-                }
+            let Some(policy) = reader.policy(name, &namespace).await? else {
+                evidence.incomplete = true;
+                evidence.notes.push(format!(
+                    "policy {name} cannot be read: it does not exist, or {}",
+                    reader.may("sys/policies/acl")
+                ));
+                continue;
+            };
+            if let Some(opaque) = policy.opaque() {
+                evidence.notes.push(format!(
+                    "policy {name} is not understood at line {}: {}",
+                    opaque.line, opaque.reason
+                ));
             }
+            evidence.policies.push(Arc::new(policy));
         }
         evidence.kv = reader.is_kv(call, config).await?;
         Ok(evidence)

@@ -36,13 +36,18 @@ fn head(verb: &str, target: &str, namespace: Option<&str>) -> Parts {
     request.body(()).unwrap().into_parts().0
 }
 
-fn asker(namespace: &str) -> Option<Asker<'_>> {
-    Some(Asker { namespace, service_account: "app", pod: Some("app-0") })
+fn asker(namespace: &str) -> Asker<'_> {
+    Asker { namespace, service_account: "app", pod: Some("app-0") }
 }
 
-fn allows(rules: &Guardrails, asker: Option<Asker<'_>>, verb: &str, target: &str) -> bool {
+fn allows<'a>(
+    rules: &Guardrails,
+    asker: impl Into<Option<Asker<'a>>>,
+    verb: &str,
+    target: &str,
+) -> bool {
     let head = head(verb, target, None);
-    rules.check(asker, &Call::parse(&head).unwrap(), "").is_ok()
+    rules.check(asker.into(), &Call::parse(&head).unwrap(), "").is_ok()
 }
 
 #[test]
@@ -83,7 +88,7 @@ fn another_spelling_is_judged_as_the_server_would_read_it() {
     ] {
         let head = head("GET", target, None);
         let refused = Call::parse(&head)
-            .map_or(true, |call| rules.check(asker("team-a"), &call, "").is_err());
+            .map_or(true, |call| rules.check(Some(asker("team-a")), &call, "").is_err());
         assert!(refused, "{target}");
     }
 }
@@ -114,7 +119,7 @@ fn a_namespace_counts_and_one_without_a_plain_form_is_refused() {
     let rules = guardrails(&[r#"path "ns1/secret/*" { capabilities = ["deny"] }"#]);
     let check = |target: &str, namespace: Option<&str>, default: &str| {
         let head = head("GET", target, namespace);
-        rules.check(asker("team-a"), &Call::parse(&head).unwrap(), default).is_ok()
+        rules.check(Some(asker("team-a")), &Call::parse(&head).unwrap(), default).is_ok()
     };
 
     assert!(!check("/v1/ns1/secret/data/x", None, ""));
@@ -145,7 +150,7 @@ fn the_log_learns_the_rule_and_the_caller_does_not() {
     let rules = guardrails(&[OWN]);
     let head = head("GET", "/v1/secret/data/team-b/db", None);
 
-    let error = rules.check(asker("team-a"), &Call::parse(&head).unwrap(), "").unwrap_err();
+    let error = rules.check(Some(asker("team-a")), &Call::parse(&head).unwrap(), "").unwrap_err();
 
     let cause = std::error::Error::source(&error).unwrap().to_string();
     assert!(cause.ends_with("0.hcl:8 does not grant it"), "{cause}");

@@ -79,7 +79,7 @@ pub(super) enum Missing {
     Unavailable(SharedError),
 }
 
-/// OpenID Connect Discovery 1.0, 3.
+/// `OpenID` Connect Discovery 1.0, 3.
 #[derive(Deserialize)]
 struct Configuration {
     issuer: String,

@@ -26,7 +26,7 @@ use mint::{Key, key_set};
 
 const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 const HOUR: Duration = Duration::from_hours(1);
-const W: Duration = Duration::from_secs(60);
+const W: Duration = Duration::from_mins(1);
 
 /// What is tested, on a clock that the test moves.
 struct World {
@@ -117,6 +117,6 @@ fn refused(verdict: Result<Arc<Verified>, Refusal>) -> &'static str {
 }
 
 #[track_caller]
-fn unavailable(verdict: Result<Arc<Verified>, Refusal>) {
+fn unavailable(verdict: &Result<Arc<Verified>, Refusal>) {
     assert!(matches!(verdict, Err(Refusal::Unavailable(_))), "{verdict:?}");
 }

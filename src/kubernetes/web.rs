@@ -24,6 +24,10 @@ use crate::watch::Watched;
 const CONNECT: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The second is what an API server calls its keys; to a request that takes JSON only it answers 406
+/// (`pkg/routes/openidmetadata.go` of Kubernetes 1.36).
+const ACCEPTED: &str = "application/json, application/jwk-set+json";
+
 /// A projected token is one or two kilobytes.
 const LONGEST_TOKEN: usize = 16 * 1024;
 
@@ -115,7 +119,7 @@ impl Web {
         let lost = |error: BoxError| Failure::Lost(uri.clone(), error);
         let mut request = request.map_err(|error| lost(error.into()))?;
         *request.uri_mut() = uri.clone();
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
+        request.headers_mut().insert(ACCEPT, HeaderValue::from_static(ACCEPTED));
         if let Some(file) = self.token_file.as_ref().filter(|_| with_credential) {
             let bearer = bearer(file).await.map_err(|e| Failure::Token(file.clone(), e))?;
             request.headers_mut().insert(AUTHORIZATION, bearer);

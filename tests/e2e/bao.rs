@@ -38,17 +38,17 @@ enum Kind {
 impl Bao {
     /// The pinned version, in memory, root token `root`, KV v2 at `secret/`.
     pub async fn dev() -> Self {
-        Self::start(binary("BAO_BIN", "bao"), Kind::Dev).await
+        Self::start(binary("BAO_BIN", "bao", "tools"), Kind::Dev).await
     }
 
     /// The oldest supported version, as [`Self::dev`].
     pub async fn oldest() -> Self {
-        Self::start(binary("BAO_OLDEST_BIN", "bao-2.6.1"), Kind::Dev).await
+        Self::start(binary("BAO_OLDEST_BIN", "bao-2.6.1", "tools"), Kind::Dev).await
     }
 
     /// The pinned version on raft storage, initialised and unsealed, KV v2 at `secret/`.
     pub async fn on_disk() -> Self {
-        let mut server = Self::start(binary("BAO_BIN", "bao"), Kind::Disk).await;
+        let mut server = Self::start(binary("BAO_BIN", "bao", "tools"), Kind::Disk).await;
         let init = json!({"secret_shares": 1, "secret_threshold": 1});
         let keys = Client::tcp(&server.address()).post("sys/init", init).await.expect(200).json();
         keys["root_token"].as_str().unwrap().clone_into(&mut server.root);
@@ -187,16 +187,16 @@ pub async fn wait_for_kv(root: &Client, mount: &str) {
     root.delete(&path.replace("/data/", "/metadata/")).await.expect(204);
 }
 
-/// The server's program: named by the environment, else where the install step put it.
-fn binary(variable: &str, installed: &str) -> PathBuf {
+/// A server's program: named by the environment, else where the make target `target` puts it.
+pub fn binary(variable: &str, installed: &str, target: &str) -> PathBuf {
     let path = std::env::var_os(variable).map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin").join(installed),
         PathBuf::from,
     );
     assert!(
         path.is_file(),
-        "these tests need a real OpenBao and found none at {}: run `make test`, which installs \
-         it, or name one in {variable}",
+        "these tests need a real {installed} and found none at {}: run `make {target}`, which \
+         installs it, or name one in {variable}",
         path.display()
     );
     path

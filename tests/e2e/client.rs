@@ -148,6 +148,7 @@ enum Way {
 pub struct Client {
     way: Way,
     token: Option<String>,
+    namespace: Option<String>,
     patience: Duration,
     idle: Arc<Mutex<Vec<SendRequest<Full<Bytes>>>>>,
 }
@@ -167,12 +168,17 @@ impl Client {
     }
 
     fn by(way: Way) -> Self {
-        Self { way, token: None, patience: PATIENCE, idle: Arc::default() }
+        Self { way, token: None, namespace: None, patience: PATIENCE, idle: Arc::default() }
     }
 
     /// The same way to the server, another caller.
     pub fn token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), idle: Arc::default(), ..self.clone() }
+    }
+
+    /// The same caller, who asks in this namespace.
+    pub fn namespace(&self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..self.clone() }
     }
 
     pub fn patience(mut self, patience: Duration) -> Self {
@@ -220,6 +226,9 @@ impl Client {
         headers.insert(HOST, HeaderValue::from_static("vault.test"));
         if let Some(token) = &self.token {
             headers.insert("x-vault-token", HeaderValue::from_str(token).unwrap());
+        }
+        if let Some(namespace) = &self.namespace {
+            headers.insert("x-vault-namespace", HeaderValue::from_str(namespace).unwrap());
         }
         for (name, value) in &call.headers {
             let name = HeaderName::from_bytes(name.as_bytes()).unwrap();

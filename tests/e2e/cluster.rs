@@ -337,6 +337,12 @@ async fn answer(
         (&Method::POST, "/apis/authentication.k8s.io/v1/tokenreviews") => Kind::Review,
         _ => return Ok(json_answer(404, &json!({"kind": "Status", "code": 404}))),
     };
+    // kube-apiserver gives its keys as `application/jwk-set+json`, and to nobody who does not take it.
+    let accept = request.headers().get("accept").and_then(|value| value.to_str().ok());
+    let takes = |kind: &str| accept.is_none_or(|accept| accept.contains(kind));
+    if kind == Kind::Keys && !takes("application/jwk-set+json") && !takes("*/*") {
+        return Ok(json_answer(406, &json!({"kind": "Status", "code": 406})));
+    }
     let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok());
     let bearer = bearer.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
     let bearer = bearer.to_owned();

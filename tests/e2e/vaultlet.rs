@@ -155,6 +155,15 @@ impl Vaultlet {
     }
 }
 
+impl Drop for Vaultlet {
+    /// A test that failed shows what the program had to say.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("vaultlet's log:\n{}", self.log());
+        }
+    }
+}
+
 fn addresses(events: &[Value]) -> Vec<String> {
     events.iter().map(|fields| fields["address"].as_str().unwrap().to_owned()).collect()
 }

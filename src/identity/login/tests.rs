@@ -75,8 +75,8 @@ fn login_answer(changes: &Value) -> String {
     serde_json::json!({ "auth": auth }).to_string()
 }
 
-fn at(namespace: &str) -> Option<Place> {
-    Some(Place { namespace: namespace.into(), path: "auth/userpass/login/x".into() })
+fn at(namespace: &str) -> Place {
+    Place { namespace: namespace.into(), path: "auth/userpass/login/x".into() }
 }
 
 #[test]
@@ -87,12 +87,13 @@ fn a_login_teaches_the_class_that_its_lookup_would() {
         serde_json::json!({"entity_id": "e1"}),
         serde_json::json!({"policies": ["default", "group"], "identity_policies": ["group"]}),
     ] {
-        let said = Facts::of_issue(login_answer(&same).as_bytes(), at("")).unwrap();
+        let said = Facts::of_issue(login_answer(&same).as_bytes(), Some(at(""))).unwrap();
 
         assert_eq!(said.class(Some("c")), lookup(&same).class(Some("c")), "{same}");
         assert!(said.class(Some("c")).is_some());
     }
-    let elsewhere = Facts::of_issue(login_answer(&serde_json::json!({})).as_bytes(), at("ns1/"));
+    let elsewhere =
+        Facts::of_issue(login_answer(&serde_json::json!({})).as_bytes(), Some(at("ns1/")));
     let looked_up = lookup(&serde_json::json!({"namespace_path": "ns1/"}));
     assert_eq!(elsewhere.unwrap().class(None), looked_up.class(None));
 }
@@ -104,10 +105,10 @@ fn an_answer_that_is_no_login_teaches_only_what_is_harmful() {
     let created = Facts::of_issue(counted.as_bytes(), None).unwrap();
     assert!(created.limited() && !created.complete && created.class(None).is_none());
     let endless = login_answer(&serde_json::json!({"lease_duration": 0}));
-    assert!(!Facts::of_issue(endless.as_bytes(), at("")).unwrap().complete);
-    assert!(Facts::of_issue(br#"{"auth":null,"data":{}}"#, at("")).is_none());
+    assert!(!Facts::of_issue(endless.as_bytes(), Some(at(""))).unwrap().complete);
+    assert!(Facts::of_issue(br#"{"auth":null,"data":{}}"#, Some(at(""))).is_none());
     let epoch = Epoch { all: 0, children: 0 };
-    let login = Facts::of_issue(counted.as_bytes(), at("")).unwrap();
+    let login = Facts::of_issue(counted.as_bytes(), Some(at(""))).unwrap();
     assert!(Login::new(login, None, Clock::manual().now(), epoch).class.is_none());
 }
 

@@ -8,7 +8,6 @@
 
 use std::convert::Infallible;
 use std::future::ready;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,20 +21,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::task::TaskTracker;
+use vaultlet::app::Parts;
 use vaultlet::body::{Body, empty};
-use vaultlet::cache::Store;
-use vaultlet::clock::Clock;
 use vaultlet::config::Source;
-use vaultlet::forward::Forward;
-use vaultlet::identity::Logins;
-use vaultlet::kv::Kv;
-use vaultlet::kv::mounts::Mounts;
-use vaultlet::metrics::{Metrics, Outcome};
-use vaultlet::proxy::Proxy;
-use vaultlet::secret::Fingerprinter;
-use vaultlet::tenant::Tenants;
-use vaultlet::upstream::Upstream;
+use vaultlet::metrics::Outcome;
 
 mod typical;
 
@@ -45,7 +34,8 @@ const SECRET: &str = r#"{"request_id":"7f0c6f40-9d5e-3e57-6f1c-1f2e6a5e0b0d","le
 
 fn hit(c: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let proxy = warm(&runtime);
+    let parts = warm(&runtime);
+    let proxy = parts.edge.proxy();
     c.bench_function("hit/handle", |b| {
         b.to_async(&runtime).iter_batched(
             request,
@@ -63,17 +53,17 @@ fn request() -> Request<Body> {
 }
 
 /// A proxy that knows the caller and holds the secret.
-fn warm(runtime: &Runtime) -> Proxy {
+fn warm(runtime: &Runtime) -> Parts {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = before(&format!("http://{}", listener.local_addr().unwrap()));
+        let parts = before(&format!("http://{}", listener.local_addr().unwrap()));
         tokio::spawn(serve(listener));
         // The first read is answered before the caller's token has been looked up.
         for _ in 0..100 {
-            let answered = proxy.handle(request()).await;
+            let answered = parts.edge.proxy().handle(request()).await;
             assert_eq!(answered.response.unwrap().status(), StatusCode::OK);
             if answered.outcome == Outcome::Hit {
-                return proxy;
+                return parts;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -81,25 +71,11 @@ fn warm(runtime: &Runtime) -> Proxy {
     })
 }
 
-/// As `app` puts it together, with the defaults.
-fn before(upstream: &str) -> Proxy {
+/// As the program puts it together, with the defaults.
+fn before(upstream: &str) -> Parts {
     let sets = vec![format!("upstream.address={upstream}")];
     let config = Source { sets, ..Source::default() }.load().unwrap();
-    let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new().unwrap()));
-    let window = config.policy.refresh;
-    let upstream = Upstream::new(&config.upstream, clock.clone(), metrics.clone()).unwrap();
-    let upstream = Arc::new(upstream);
-    let store = Arc::new(Store::new(config.cache.max_bytes, clock.clone(), metrics.clone()));
-    let mounts = Arc::new(Mounts::new(window, clock.clone()));
-    let fingerprints = Fingerprinter::new().unwrap();
-    let logins =
-        Logins::new(upstream.clone(), fingerprints, window, clock.clone(), metrics.clone());
-    let logins = Arc::new(logins);
-    let parts = || (store.clone(), mounts.clone(), logins.clone(), upstream.clone());
-    let tenants = Arc::new(Tenants::new(config.auth.limits.clone(), clock.clone()));
-    let kv = Kv::new(&config.cache, String::new(), parts(), tenants.clone(), clock, metrics);
-    let forward = Forward::new(parts(), TaskTracker::new(), String::new());
-    Proxy::new(&config, Arc::new(kv), forward, logins, mounts, tenants).unwrap()
+    Parts::new(&config).unwrap()
 }
 
 /// A server with one mount, one secret, and the same rights for everyone.

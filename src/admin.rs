@@ -22,11 +22,13 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use tracing::info;
 
+use crate::audit::Audit;
 use crate::body::{self, Response};
 use crate::cache::Store;
 use crate::identity::Logins;
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
+use crate::snapshot::{Policies, Summary};
 use crate::upstream::Upstream;
 
 /// The operators' view of a running proxy.
@@ -35,6 +37,8 @@ pub struct Admin {
     store: Arc<Store>,
     logins: Arc<Logins>,
     upstream: Arc<Upstream>,
+    policies: Option<Arc<Policies>>,
+    audit: Option<Arc<Audit>>,
     refusals: Arc<Refusals>,
     metrics: Arc<Metrics>,
     ready: Arc<Readiness>,
@@ -84,11 +88,13 @@ impl Admin {
     /// Over the given parts.
     pub fn new(
         parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>, Arc<Refusals>),
+        policies: Option<Arc<Policies>>,
+        audit: Option<Arc<Audit>>,
         metrics: Arc<Metrics>,
         ready: Arc<Readiness>,
     ) -> Self {
         let (store, logins, upstream, refusals) = parts;
-        Self { store, logins, upstream, refusals, metrics, ready }
+        Self { store, logins, upstream, policies, audit, refusals, metrics, ready }
     }
 
     /// Answers one request.
@@ -116,6 +122,9 @@ impl Admin {
         // The gauges are as of the last housekeeping.
         self.store.tidy();
         self.logins.tidy();
+        if let Some(policies) = &self.policies {
+            policies.tidy();
+        }
         match self.metrics.render() {
             Ok(metrics) => {
                 let mut response = text(StatusCode::OK, metrics);
@@ -133,7 +142,7 @@ impl Admin {
         let nodes = self.upstream.nodes().into_iter();
         let nodes =
             nodes.map(|(address, state)| serde_json::json!({ "address": address, "state": state }));
-        let status = serde_json::json!({
+        let mut status = serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "state": self.ready.state(),
             "upstream": {
@@ -143,6 +152,15 @@ impl Admin {
             "cache": { "entries": entries, "bytes": bytes },
             "identities": self.logins.len(),
         });
+        if let Some(policies) = &self.policies {
+            let Summary { age, read, opaque } = policies.summary();
+            let age = age.map(|age| age.as_secs());
+            let policies = serde_json::json!({"age_seconds": age, "read": read, "opaque": opaque});
+            status["policies"] = policies;
+        }
+        if let Some(audit) = &self.audit {
+            status["audit"] = if audit.working() { "working" } else { "failing" }.into();
+        }
         json(StatusCode::OK, &status)
     }
 

@@ -14,20 +14,19 @@ use tracing::{info, warn};
 
 use crate::admin::{Admin, Readiness};
 use crate::body::Response;
-use crate::clock::Clock;
 use crate::config::{Bind, Config, Limits, Listener, Source};
 use crate::edge::Edge;
 use crate::error::BoxError;
-use crate::metrics::Metrics;
 use crate::server::{Arrival, Server, Service};
 use crate::telemetry;
-use crate::upstream::Upstream;
 use crate::watch::{Watch, Watched};
 
+mod attempt;
 mod parts;
 mod tasks;
 
-use parts::Parts;
+pub use attempt::attempt;
+pub use parts::Parts;
 
 /// Runs the proxy until a signal ends it: SIGTERM and SIGINT drain, SIGHUP loads `source` again.
 ///
@@ -40,36 +39,6 @@ pub fn serve(config: Config, source: Source) -> Result<(), String> {
         let running = Running::start(config).await.map_err(|error| error.to_string())?;
         running.until_signal(source, log).await.map_err(|error| error.to_string())
     })
-}
-
-/// Asks the upstream for its health, once; `Ok` is one line for people.
-///
-/// # Errors
-/// No address of the upstream answers; one line for people.
-pub fn try_upstream(config: &Config) -> Result<String, String> {
-    let runtime = Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"))?;
-    let tried = runtime.block_on(async {
-        let metrics = Arc::new(Metrics::new()?);
-        let upstream = Upstream::new(&config.upstream, Clock::default(), metrics)?;
-        let patience = config.upstream.connect_timeout + Duration::from_secs(3);
-        // Each address is looked at once well within that.
-        drop(
-            tokio::time::timeout(patience, async {
-                tokio::select! {
-                    () = upstream.watch_health() => (),
-                    () = upstream.answers() => (),
-                }
-            })
-            .await,
-        );
-        Ok::<_, BoxError>(upstream.nodes())
-    });
-    let nodes = tried.map_err(|error| error.to_string())?;
-    let described: Vec<_> =
-        nodes.iter().map(|(address, state)| format!("{address} is {state}")).collect();
-    let described = format!("upstream: {}", described.join(", "));
-    let well = |state: &str| matches!(state, "active" | "standby");
-    if nodes.iter().any(|(_, state)| well(state)) { Ok(described) } else { Err(described) }
 }
 
 /// A running proxy.
@@ -104,6 +73,8 @@ impl Running {
                 Arc::clone(&parts.upstream),
                 Arc::clone(&parts.refusals),
             ),
+            parts.policies.clone(),
+            parts.audit.clone(),
             Arc::clone(&parts.metrics),
             Arc::clone(&ready),
         );

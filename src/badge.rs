@@ -124,6 +124,11 @@ impl Badges {
         badge.expires.get().since(self.clock.now())
     }
 
+    /// Whether a badge can be had to last longer: it ends before the service-account token does.
+    pub fn renewable(&self, badge: &Badge) -> bool {
+        badge.expires.get() < badge.holder.expires
+    }
+
     /// Forgets those that have ended.
     pub fn tidy(&self) {
         let now = self.clock.now();

@@ -231,7 +231,7 @@ fn check(source: &Source, connect: bool) -> Result<(), Failure> {
     let name = name.unwrap_or_else(|| "defaults and environment".to_owned());
     print(&format!("{name}: ok"))?;
     if connect {
-        print(&app::try_upstream(&config).map_err(Failure::Running)?)?;
+        print(&app::attempt(&config).map_err(Failure::Running)?)?;
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! How does one see all of this on a laptop, without a Vault?
 //!
 //! [`Plan::run`] starts an OpenBao dev server ([`server`]), fills it with samples ([`samples`]),
-//! starts the proxy in front of it, shows what that does ([`tour`]) and ends both.
+//! plays a Kubernetes cluster with a few pods ([`issuer`], [`pods`]), starts the proxy in front of
+//! it all, shows what that does ([`tour`]) and ends everything.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -20,10 +21,14 @@ use crate::telemetry;
 
 mod caller;
 mod commands;
+mod issuer;
+mod pods;
 mod samples;
 mod server;
 mod tour;
 
+use commands::Shown;
+use pods::Pods;
 use samples::Samples;
 pub use server::leash;
 use server::{Program, Server};
@@ -64,6 +69,8 @@ enum Upstream {
 struct Stage {
     proxy: Option<Running>,
     server: Option<Server>,
+    /// Without them where a server that is not ours cannot ask their issuer.
+    pods: Option<Pods>,
 }
 
 impl Plan {
@@ -144,6 +151,7 @@ impl Plan {
             Some(name) => format!("{error}. {name} is set: is the server in NO_PROXY?"),
             None => error,
         })?;
+        stage.pods = self.pods(&samples).await?;
         let proxy = Running::start(self.config.clone()).await.map_err(|error| {
             format!(
                 "the proxy cannot be started: {error}. If another vaultlet runs here, end it, or \
@@ -157,7 +165,9 @@ impl Plan {
         say(format_args!("The server is {address}, vaultlet in front of it http://{front}.\n"))?;
 
         let kept = if self.tour {
-            tour::run(front, &samples, &tokens, &self.upstream, &mut stage.server).await?
+            let Stage { server, pods, .. } = stage;
+            let fronts = (front, admin);
+            tour::run(fronts, &samples, &tokens, pods.as_ref(), &self.upstream, server).await?
         } else {
             Ok(())
         };
@@ -169,13 +179,29 @@ impl Plan {
             Upstream::Own(program) => (program.path(), Some(program.root().as_str())),
             Upstream::Theirs(_) => (Path::new("bao"), None),
         };
-        commands::print(front, admin, &tokens, program, pid.zip(root))?;
+        let shown = Shown { front, admin, program, own: pid.zip(root) };
+        shown.print(&tokens, stage.pods.as_ref())?;
         if let Some(server) = &mut stage.server {
             let status = server.ended().await;
             warn!(%status, "the server has ended; what is cached is still answered");
         }
         std::future::pending::<()>().await;
         kept
+    }
+
+    /// The pods, where the server can be made to take their tokens; the proxy then does, too.
+    async fn pods(&mut self, samples: &Samples) -> Result<Option<Pods>, String> {
+        let pods = Pods::start(samples.mount()).await?;
+        if let Err(why) = samples.admit(&pods).await? {
+            say(format_args!(
+                "There are no service accounts: the server cannot ask their issuer, which is on \
+                 this machine's loopback ({why})."
+            ))?;
+            return Ok(None);
+        }
+        let settings = pods.settings(&self.config.upstream.namespace);
+        self.config.auth.kubernetes.push(settings);
+        Ok(Some(pods))
     }
 
     /// Where callers connect, as the tour and the printed commands do.

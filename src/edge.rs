@@ -46,6 +46,11 @@ impl Edge {
         Self { proxy, witness, refusals, logins, clock, metrics }
     }
 
+    /// What is inside.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
     /// Answers a request, always.
     pub async fn answer(
         &self,

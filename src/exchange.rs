@@ -34,6 +34,9 @@ pub use slot::{Place, Shared, Slot};
 /// Slots kept at most. One is a few hundred bytes, and needs a verified token to come about.
 const MOST_SLOTS: usize = 20_000;
 
+/// Bytes. Who logs in names the role.
+const LONGEST_ROLE: usize = 256;
+
 /// How long a refusal by the upstream is believed, so that a pod that crashes and comes back every
 /// second costs one request.
 const REFUSED: Duration = Duration::from_secs(10);
@@ -82,22 +85,30 @@ impl Exchange {
     /// Where the shared login of `account` is, or will be.
     ///
     /// # Errors
-    /// There are too many.
+    /// There are too many, or the role's name is too long to be one.
     pub fn slot(
         &self,
         account: &Arc<ServiceAccount>,
         mount: &str,
         role: &str,
     ) -> Result<Arc<Slot>, Error> {
+        if role.len() > LONGEST_ROLE {
+            return Err(Error::Malformed("the name of a role is longer than 256 bytes"));
+        }
         let place = Place { account: Arc::clone(account), mount: mount.into(), role: role.into() };
         let mut slots = self.locked();
         if let Some(slot) = slots.get(&place) {
             return Ok(Arc::clone(slot));
         }
+        let now = self.clock.now();
+        if slots.len() >= MOST_SLOTS {
+            // One pod can make up as many roles as it likes: what has no login gives way.
+            slots.retain(|_, slot| slot.good(now).is_some() || Arc::strong_count(slot) > 1);
+        }
         if slots.len() >= MOST_SLOTS {
             return Err(Error::Throttled("too many service accounts and roles on this node"));
         }
-        let slot = Arc::new(Slot::new(place.clone(), self.clock.now()));
+        let slot = Arc::new(Slot::new(place.clone(), now));
         slots.insert(place, Arc::clone(&slot));
         Ok(slot)
     }
@@ -264,3 +275,6 @@ impl Exchange {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

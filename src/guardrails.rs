@@ -174,16 +174,18 @@ impl Rules {
         let policies = files.iter().map(|file| {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| format!("the guardrail {}: {error}", file.display()))?;
-            let policy = policy::parse(&file.display().to_string(), "", &text);
-            match policy.opaque() {
-                None => Ok(Arc::new(policy)),
-                Some(opaque) => Err(format!(
-                    "the guardrail {} is not understood at line {}: {}; write it as a policy of \
-                     the server's, with {{{{namespace}}}}, {{{{service_account}}}} and {{{{pod}}}} \
-                     in its paths",
+            let policy = Arc::new(policy::parse(&file.display().to_string(), "", &text));
+            let wrong = match policy.opaque() {
+                Some(opaque) => Some(format!("at line {}: {}", opaque.line, opaque.reason)),
+                None => doubt(&policy).map(|why| format!("as a whole: {why}")),
+            };
+            match wrong {
+                None => Ok(policy),
+                Some(wrong) => Err(format!(
+                    "the guardrail {} is not understood {wrong}; write it as a policy of the \
+                     server's, with {{{{namespace}}}}, {{{{service_account}}}} and {{{{pod}}}} in \
+                     its paths",
                     file.display(),
-                    opaque.line,
-                    opaque.reason
                 )),
             }
         });
@@ -219,6 +221,14 @@ impl Rules {
         self.ready.insert(Subject(subject), Arc::clone(&ready));
         ready
     }
+}
+
+/// Why a file could decide nothing for anybody: it fills in what no caller has, say.
+fn doubt(policy: &Arc<Policy>) -> Option<&'static str> {
+    let anybody = policy::Caller { namespace: "a", service_account: "b", pod: Some("c") };
+    let selectors = Selectors::Caller(&anybody);
+    let policies = std::slice::from_ref(policy);
+    Acl::new(policies, selectors, Dialect::Current, Clock::unix()).doubt()
 }
 
 fn refused(why: impl Into<String>) -> Error {

@@ -31,9 +31,11 @@ use crate::upstream::{Ask, Upstream, Whole, trouble};
 
 mod facts;
 mod login;
+mod renewal;
 
 pub use facts::{Facts, Place};
 pub use login::{Class, Login, Rights};
+pub use renewal::{Renewal, renew_self};
 
 /// Logins kept. The least used give way; they are looked up again when they come back.
 const MOST_LOGINS: usize = 20_000;
@@ -166,6 +168,12 @@ impl Logins {
         now.since(login.asked) > self.window.mul_f64(0.8) && login.claim_renewal()
     }
 
+    /// Whether the caller should have `login` looked up again because of something that became
+    /// true after its last lookup, and nobody else does.
+    pub fn outdated(&self, login: &Login) -> bool {
+        login.claim_renewal()
+    }
+
     /// Asks the upstream about a credential; once, however many wait for the answer, which is why
     /// it is no errand of its own. `tenant`: on whose account.
     ///
@@ -288,6 +296,11 @@ impl Logins {
         self.epochs.all.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// How often that was so. It is for whatever else rests on policies and identities.
+    pub fn changes(&self) -> u64 {
+        self.epochs.all.load(Ordering::SeqCst)
+    }
+
     /// The same for tokens that die with the token that made them: one of those was revoked.
     pub fn doubt_children(&self) {
         self.epochs.children.fetch_add(1, Ordering::SeqCst);
@@ -319,16 +332,24 @@ impl Logins {
     }
 }
 
-/// Whether a refusal says that the token is none, rather than that it may not (SEMANTICS 1.10). A
-/// policy's refusal reads `1 error occurred:\n\t* permission denied\n\n`. A hint, never a proof.
+/// Whether a refusal says that the token is none (SEMANTICS 1.10). A hint, never a proof.
 pub fn dead(body: &[u8]) -> bool {
+    says(body, "permission denied")
+}
+
+/// Whether it says that policies do not allow it to the token, which is one. A hint too.
+pub fn denied(body: &[u8]) -> bool {
+    says(body, "1 error occurred:\n\t* permission denied\n\n")
+}
+
+fn says(body: &[u8], what: &str) -> bool {
     #[derive(serde::Deserialize)]
     struct Refusal<'a> {
         #[serde(borrow)]
         errors: Vec<std::borrow::Cow<'a, str>>,
     }
     let refusal = serde_json::from_slice(body);
-    refusal.is_ok_and(|Refusal { errors }| errors == ["permission denied"])
+    refusal.is_ok_and(|Refusal { errors }| errors == [what])
 }
 
 /// A header value that hyper neither prints nor indexes.

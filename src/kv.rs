@@ -19,11 +19,13 @@ use crate::flight::{Flights, Seat};
 use crate::identity::{Class, Login, Logins, Standing};
 use crate::metrics::{Decision, Metrics, Outcome};
 use crate::request::{Directive, Read, ReadKind};
+use crate::snapshot::Policies;
 use crate::tenant::Tenants;
 use crate::upstream::Upstream;
 
 pub mod answer;
 mod fill;
+mod local;
 pub mod mounts;
 mod question;
 mod reply;
@@ -45,6 +47,8 @@ pub struct Kv {
     logins: Arc<Logins>,
     upstream: Arc<Upstream>,
     tenants: Arc<Tenants>,
+    /// Those of the upstream, where they are evaluated here.
+    policies: Option<Arc<Policies>>,
     flights: Flights<Key, Tag, Landing>,
     /// Questions which mount a path lies in, each of one caller.
     detections: Flights<Key, (), Result<(), Error>>,
@@ -76,6 +80,7 @@ impl Kv {
         namespace: String,
         parts: (Arc<Store>, Arc<Mounts>, Arc<Logins>, Arc<Upstream>),
         tenants: Arc<Tenants>,
+        policies: Option<Arc<Policies>>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Self {
@@ -88,6 +93,7 @@ impl Kv {
             logins,
             upstream,
             tenants,
+            policies,
             flights,
             detections,
             rules,
@@ -139,13 +145,26 @@ impl Kv {
 
     /// The entry, if it is fresh and proven for `class` within W, and when.
     fn good(&self, question: &Question<'_>, class: Class, now: Time) -> Option<(Arc<Entry>, Time)> {
-        let entry = self.find(question, class)?;
-        let proven = entry.proven(class)?;
-        let good = now.since(proven) <= self.logins.window() && now < entry.until(None);
-        good.then(|| {
+        let entry = self.find(question, class).filter(|entry| now < entry.until(None))?;
+        let window = self.logins.window();
+        let proven = entry.proven(class).filter(|proven| now.since(*proven) <= window);
+        if let Some(proven) =
+            proven.filter(|proven| self.policies.is_none() || !self.old(*proven, now))
+        {
             self.metrics.decided(Decision::Proven);
-            (entry, proven)
-        })
+            return Some((entry, proven));
+        }
+        let Some(at) = self.decide(question, class, now) else {
+            proven.inspect(|_| self.metrics.decided(Decision::Proven));
+            return Some((entry, proven?));
+        };
+        entry.prove(class, at);
+        Some((entry, proven.max(Some(at))?))
+    }
+
+    /// Whether a proof is near its end.
+    fn old(&self, proven: Time, now: Time) -> bool {
+        now.since(proven) > self.logins.window().mul_f64(0.8)
     }
 
     /// The entry for a caller of `class`, whatever its age.
@@ -173,16 +192,9 @@ impl Kv {
         now: Time,
     ) {
         if self.logins.due(login, now) {
-            let logins = Arc::clone(&self.logins);
-            let credential = logins.credential(question.token, question.fingerprint);
-            let (tenant, namespace) = (question.visit.tenant(), question.namespace.cloned());
-            // What the lookup finds is in the table; a failure shows when the login lapses.
-            tokio::spawn(async move {
-                drop(logins.lookup(&credential, tenant, namespace.as_ref()).await);
-            });
+            self.look_up(question);
         }
-        let proof_due = now.since(proven) > self.logins.window().mul_f64(0.8);
-        if (now >= entry.life.refresh || proof_due)
+        if (now >= entry.life.refresh || self.old(proven, now))
             && let Some(kind) = self.kind(question.read)
             && entry.claim_refresh()
         {
@@ -198,6 +210,17 @@ impl Kv {
                 }
             }
         }
+    }
+
+    /// Has the caller's login looked up in the background.
+    fn look_up(&self, question: &Question<'_>) {
+        let logins = Arc::clone(&self.logins);
+        let credential = logins.credential(question.token, question.fingerprint);
+        let (tenant, namespace) = (question.visit.tenant(), question.namespace.cloned());
+        // What the lookup finds is in the table; a failure shows when the login lapses.
+        tokio::spawn(async move {
+            drop(logins.lookup(&credential, tenant, namespace.as_ref()).await);
+        });
     }
 
     /// Asks the upstream, alone or with others, or waits for who does.
@@ -257,6 +280,7 @@ impl Kv {
                         pilot.land(Landing::Stored);
                         return Ok(reply);
                     }
+                    self.count_undecided(question, class);
                     // Without it nobody flies, and those on board try for themselves.
                     order.errand = Some(question.visit.errand()?);
                     let (hand_over, fetched) = oneshot::channel();
@@ -317,7 +341,10 @@ impl Kv {
         let window = self.logins.window() + entry.grace(trouble);
         let believed = self.logins.standing(&login, now) != Standing::Void
             && now.since(login.asked) <= window
-            && entry.proven(class).is_some_and(|proven| now.since(proven) <= window);
+            && entry
+                .proven(class)
+                .or_else(|| self.decide(question, class, now).inspect(|at| entry.prove(class, *at)))
+                .is_some_and(|proven| now.since(proven) <= window);
         if !believed || now >= entry.until(Some(trouble)) {
             return None;
         }

@@ -54,6 +54,7 @@ pub mod status;
 pub mod admin;
 pub mod edge;
 pub mod server;
+pub mod snapshot;
 pub mod witness;
 
 // Composition.

@@ -15,6 +15,7 @@ use prometheus::{
 
 mod kubernetes;
 mod labels;
+mod policies;
 
 pub use kubernetes::{Review, Token};
 pub use labels::{Audited, Cause, Decision, Lookup, Operation, Outcome, Route};
@@ -48,6 +49,7 @@ pub struct Metrics {
     reloads: IntCounterVec,
     audited: IntCounterVec,
     kubernetes: kubernetes::Kubernetes,
+    policies: policies::Policies,
 }
 
 impl Metrics {
@@ -149,6 +151,7 @@ impl Metrics {
                 &["result"],
             )?,
             kubernetes: kubernetes::Kubernetes::new(&series)?,
+            policies: policies::Policies::new(&series)?,
             registry: series.0,
         };
         metrics.show_zeros();
@@ -246,15 +249,15 @@ impl Metrics {
 
     /// Counts a decision on a read.
     pub fn decided(&self, decision: Decision) {
-        match decision {
-            Decision::Proven => self.proof.inc(),
-            Decision::UpstreamAllowed => {
-                self.decisions.with_label_values(&["allow", "upstream"]).inc();
-            }
-            Decision::UpstreamDenied => {
-                self.decisions.with_label_values(&["deny", "upstream"]).inc();
-            }
-        }
+        let labels = match decision {
+            Decision::LocalAllowed => ["allow", "local"],
+            Decision::LocalAsked => ["ask", "local"],
+            Decision::LocalDenied => ["deny", "local"],
+            Decision::Proven => return self.proof.inc(),
+            Decision::UpstreamAllowed => ["allow", "upstream"],
+            Decision::UpstreamDenied => ["deny", "upstream"],
+        };
+        self.decisions.with_label_values(&labels).inc();
     }
 
     /// Counts a file that was read again.

@@ -98,6 +98,15 @@ impl Policy {
         self.content.as_ref().err().copied()
     }
 
+    /// Whether identity data can decide what it says of secrets: a path of its has a place for a
+    /// value, and does not lie below one of the server's own mounts.
+    pub fn templated(&self) -> bool {
+        let own = ["auth/", "cubbyhole/", "identity/", "sys/"];
+        let stems = self.blocks().iter().filter_map(|block| block.path.stem());
+        let mut stems = stems.map(|stem| stem.strip_prefix('/').unwrap_or(stem));
+        stems.any(|stem| !own.iter().any(|mount| stem.starts_with(mount)))
+    }
+
     fn is_root(&self) -> bool {
         *self.name == *"root" && self.content.is_ok()
     }

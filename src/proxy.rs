@@ -153,11 +153,14 @@ impl Proxy {
         caller: &Caller,
         visit: &Visit<'_>,
     ) -> Answer {
-        let guarded = self
-            .callers
-            .with_asker(caller, |asker| self.guardrails.check(asker, call, &self.namespace));
-        if let Err(error) = guarded {
-            return Answer::failed(self.route(call), error);
+        // Who a Vault token belongs to is not looked up for nothing.
+        if !self.guardrails.files().is_empty() {
+            let guarded = self
+                .callers
+                .with_asker(caller, |asker| self.guardrails.check(asker, call, &self.namespace));
+            if let Err(error) = guarded {
+                return Answer::failed(self.route(call), error);
+            }
         }
         let read = call.read(&self.namespace).filter(|_| self.cached(caller));
         let (mut route, mut cache) = (None, CacheStatus::Silent);

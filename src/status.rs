@@ -37,6 +37,12 @@ pub struct Status {
     pub cache: Cache,
     /// Logins known.
     pub identities: usize,
+    /// `working` or `failing`, where answers are recorded: while it fails, none are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<String>,
+    /// The upstream's policies, where they are evaluated here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policies: Option<Policies>,
 }
 
 /// The upstream, as it last showed itself.
@@ -55,6 +61,17 @@ pub struct Address {
     pub address: String,
     /// `active`, `standby`, `sealed`, `suspect`, `down` or `unknown`.
     pub state: String,
+}
+
+/// The policies read.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Policies {
+    /// Since they were those of the upstream; `None`: they have not been read yet.
+    pub age_seconds: Option<u64>,
+    /// How many were understood.
+    pub read: usize,
+    /// Those that were not: name, line, reason.
+    pub opaque: Vec<String>,
 }
 
 /// The entries held.
@@ -117,8 +134,10 @@ impl Place {
                     http://HOST:PORT";
         let (status, body) = match answer {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(format!("{self} gives no answer: {error}. {hint}")),
-            Err(_) => return Err(format!("{self} gives no answer within {PATIENCE:?}. {hint}")),
+            Ok(Err(error)) => return Err(format!("{self}{page} gives no answer: {error}. {hint}")),
+            Err(_) => {
+                return Err(format!("{self}{page} gives no answer within {PATIENCE:?}. {hint}"));
+            }
         };
         let value: Option<Value> = serde_json::from_slice(&body).ok();
         match value {
@@ -127,11 +146,11 @@ impl Place {
             Some(value)
                 if value["errors"][0].as_str().is_some_and(|it| it.starts_with("vaultlet:")) =>
             {
-                Err(format!("{self}: {}", value["errors"][0].as_str().unwrap_or_default()))
+                Err(format!("{self}{page}: {}", value["errors"][0].as_str().unwrap_or_default()))
             }
-            _ => {
-                Err(format!("{self} is no admin listener of vaultlet: it answers {status}. {hint}"))
-            }
+            _ => Err(format!(
+                "{self}{page} is no admin listener of vaultlet: it answers {status}. {hint}"
+            )),
         }
     }
 
@@ -178,7 +197,20 @@ impl fmt::Display for Status {
         writeln!(f, "cluster     {cluster}")?;
         let Cache { entries, bytes } = self.cache;
         writeln!(f, "cache       entries: {entries}, bytes: {bytes}")?;
-        write!(f, "identities  {}", self.identities)
+        write!(f, "identities  {}", self.identities)?;
+        if let Some(audit) = &self.audit {
+            write!(f, "\naudit       {audit}")?;
+        }
+        if let Some(Policies { age_seconds, read, opaque }) = &self.policies {
+            match age_seconds {
+                Some(age) => write!(f, "\npolicies    age: {age} s, read: {read}")?,
+                None => write!(f, "\npolicies    not read yet")?,
+            }
+            for opaque in opaque {
+                write!(f, "\n            not understood: {opaque}")?;
+            }
+        }
+        Ok(())
     }
 }
 

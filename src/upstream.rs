@@ -96,6 +96,11 @@ impl Upstream {
         self.nodes.cluster()
     }
 
+    /// Whether any address has said that it is Vault Enterprise.
+    pub fn enterprise(&self) -> bool {
+        self.nodes.enterprise()
+    }
+
     /// Each address with what it last said of itself, for people.
     pub fn nodes(&self) -> Vec<(String, &'static str)> {
         self.nodes.describe()

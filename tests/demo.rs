@@ -3,7 +3,7 @@
 //! The server is what `vaultlet dev` itself finds: `make tools` installs one.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,6 +28,8 @@ fn dev(arguments: &[&str]) -> Command {
     for name in ["BAO_BIN", "HOME", "PATH"] {
         command.envs(std::env::var_os(name).map(|value| (name, value)));
     }
+    // One that is killed leaves its pods' tokens there.
+    command.env("TMPDIR", env!("CARGO_TARGET_TMPDIR"));
     command.args(["dev", "--set", "listeners.0.address=127.0.0.1:0"]);
     command.args(["--set", "admin.address=127.0.0.1:0"]).args(arguments);
     command
@@ -106,6 +108,17 @@ impl Dev {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
+    /// The printed commands from one that begins so to the end of the next, in a shell.
+    fn pasted(&self, begins: &str) -> Output {
+        let from = self.transcript.find(&format!("\n{begins}")).unwrap();
+        let commands: Vec<_> = self.transcript[from + 1..].lines().take(2).collect();
+        let exports = self.transcript.lines().filter(|line| line.starts_with("export "));
+        let script = [exports.collect::<Vec<_>>(), commands].concat().join("\n");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).env_clear().env("HOME", "/nonexistent");
+        shell.envs(std::env::var_os("PATH").map(|path| ("PATH", path))).output().unwrap()
+    }
+
     /// `bao` as the printed commands call it, at `address`.
     fn bao(&self, address: &str, token: &str, arguments: &[&str]) -> Output {
         let program = self.printed("BAO_TOKEN=pod-a ");
@@ -127,12 +140,16 @@ impl Drop for Dev {
 
 #[test]
 fn the_tour_does_what_it_says() {
-    let output = dev(&["--tour", "--once"]).output().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let output = dev(&["--tour", "--once"]).env("TMPDIR", temporary.path()).output().unwrap();
 
     let said = ends_with(0, &output);
-    let steps = ["1", "2", "3", "4", "5", "Afterwards"].map(|step| (step, "ok"));
+    let steps = ["1", "2", "3", "4", "5", "6", "7", "8", "Afterwards"].map(|step| (step, "ok"));
     assert_eq!(verdicts(&said), pairs(&steps), "{said}");
-    assert_eq!(said.matches(" more: median ").count(), 3, "{said}");
+    assert_eq!(said.matches(" more: median ").count(), 4, "{said}");
+    assert!(said.contains("logins upstream for both pods: 1\n"), "{said}");
+    assert!(said.contains("logins upstream for all of this: 0\n"), "{said}");
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "tokens are left behind");
     assert!(said.starts_with("127.0.0.1:8200 is taken, so the server is on another port.\n"));
     assert!(TcpStream::connect(server_of(&said)).is_err(), "the server runs on");
 }
@@ -147,7 +164,11 @@ fn a_step_that_does_not_do_what_it_says_is_a_failure() {
         ("2", "FAILED"),
         ("3", "ok"),
         ("4", "ok"),
-        ("5", "FAILED"),
+        // Service accounts bring no Vault tokens.
+        ("5", "ok"),
+        ("6", "ok"),
+        ("7", "ok"),
+        ("8", "FAILED"),
         ("Afterwards", "ok"),
     ];
     assert_eq!(verdicts(&said), pairs(&steps), "{said}");
@@ -167,6 +188,14 @@ fn the_printed_commands_work_until_a_signal_ends_both() {
         let user = format!("password={}", dev.printed("username=dana password="));
         let login = ["login", "-no-store", "-method=userpass", "username=dana", &user];
         let login = dev.bao(&address, "", &login);
+        let pods = PathBuf::from(dev.printed("\nexport PODS="));
+        let pod = |name: &str| fs::read_to_string(pods.join(name)).unwrap();
+        let (api, shop) = (pod("payments-api-1"), pod("web-shop-1"));
+        let by_pod = dev.bao(&address, &api, &["kv", "get", "secret/payments/api"]);
+        let by_other = dev.bao(&address, &shop, &["kv", "get", "secret/payments/api"]);
+        let unmodified = dev.pasted("POD_TOKEN=");
+        let modes = [pods.clone(), pods.join("payments-api-1")]
+            .map(|path| fs::metadata(path).unwrap().permissions().mode() & 0o777);
         dev.signal(signal);
         let status = dev.child.wait().unwrap();
 
@@ -174,6 +203,12 @@ fn the_printed_commands_work_until_a_signal_ends_both() {
         assert!(text(&denied.stderr).contains("403"), "{}", text(&denied.stderr));
         assert!(text(&legacy.stdout).contains("of-the-mail-server"), "{}", text(&legacy.stderr));
         assert!(text(&login.stdout).contains("payments-read"), "{}", text(&login.stderr));
+        assert!(text(&by_pod.stdout).contains("first-value"), "{}", text(&by_pod.stderr));
+        assert!(text(&by_other.stderr).contains("403"), "{}", text(&by_other.stderr));
+        let said = text(&unmodified.stdout);
+        assert!(said.contains("first-value"), "{}", text(&unmodified.stderr));
+        assert_eq!(modes, [0o700, 0o600]);
+        assert!(!pods.exists(), "tokens are left behind");
         assert_eq!(status.code(), Some(0), "{signal:?}");
         assert!(test_kill_process(server).is_err(), "the server runs on after {signal:?}");
     }
@@ -192,7 +227,7 @@ fn a_killed_program_leaves_no_server_behind() {
 
     // Ended, whether or not whoever inherits it has noticed.
     let stat = format!("/proc/{}/stat", server.as_raw_nonzero());
-    let ended = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+    let ended = || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
     soon("the server runs on", ended);
 }
 
@@ -200,8 +235,8 @@ fn a_killed_program_leaves_no_server_behind() {
 fn noted(directory: &Path, server: &str) -> (PathBuf, PathBuf) {
     let (program, pid) = (directory.join("bao"), directory.join("pid"));
     let script = format!("#!/bin/sh\necho $$ > '{}'\nexec {server} \"$@\"\n", pid.display());
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     (program, pid)
 }
 
@@ -220,7 +255,7 @@ fn a_taken_port_is_told_and_leaves_no_server_behind() {
     let problem = text(&output.stderr);
     let expected = format!("vaultlet: the proxy cannot be started: cannot listen on {address}: ");
     assert!(problem.contains(&expected), "{problem}");
-    let pid = std::fs::read_to_string(pid).unwrap().trim().parse().unwrap();
+    let pid = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
     assert!(test_kill_process(Pid::from_raw(pid).unwrap()).is_err(), "the server runs on");
 }
 
@@ -248,15 +283,22 @@ fn somebody_elses_server_is_not_stopped_and_not_written_over() {
     let root = &format!("root-{root}");
     let arguments = ["--upstream", &address, "--token", root, "--tour", "--once"];
 
+    let method = |what: &[&str]| theirs.bao(&address, root, &[&["auth"], what].concat());
+    assert!(method(&["enable", "-path=vaultlet-dev", "kubernetes"]).status.success());
+    let not_ours = dev(&arguments).output().unwrap();
+    assert!(method(&["disable", "vaultlet-dev"]).status.success());
     let output = dev(&arguments).output().unwrap();
     let put = ["kv", "put", "secret/payments/db", "password=mine"];
     assert!(theirs.bao(&address, root, &put).status.success());
     let refused = dev(&arguments).output().unwrap();
     let read = theirs.bao(&address, root, &["kv", "get", "secret/payments/db"]);
 
+    ends_with(1, &not_ours);
+    let problem = text(&not_ours.stderr);
+    assert!(problem.contains("auth method auth/vaultlet-dev that `vaultlet dev` has not made"));
     let said = ends_with(0, &output);
-    let steps = [("1", "ok"), ("2", "ok"), ("3", "ok"), ("4", "ok"), ("5", "skipped")];
-    assert_eq!(verdicts(&said), pairs(&steps), "{said}");
+    let steps = ["1", "2", "3", "4", "5", "6", "7"].map(|step| (step, "ok"));
+    assert_eq!(verdicts(&said), pairs(&[&steps[..], &[("8", "skipped")]].concat()), "{said}");
     ends_with(1, &refused);
     let problem = text(&refused.stderr);
     assert!(problem.contains("secret secret/data/payments/db that `vaultlet dev` has not made"));

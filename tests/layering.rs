@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 38] = [
+const LAYERS: [&str; 39] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
     "telemetry", "tenant",
     "audit", "body", "dial", "trust", "watch",                               // plumbing
     "request", "guardrails",                                                 // the question
     "upstream", "identity",                                                  // Vault
     "kubernetes", "exchange", "badge", "caller",                             // who asks it
+    "snapshot",                                                              // may they
     "cache", "kv",                                                           // answers from memory
     "forward", "route",                                                      // and those passed on
     "proxy",                                                                 // one request

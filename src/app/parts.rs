@@ -9,7 +9,7 @@ use crate::badge::Badges;
 use crate::cache::Store;
 use crate::caller::Callers;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PolicySource};
 use crate::edge::Edge;
 use crate::error::BoxError;
 use crate::exchange::Exchange;
@@ -23,13 +23,14 @@ use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::refusals::Refusals;
 use crate::secret::Fingerprinter;
+use crate::snapshot::Policies;
 use crate::tenant::Tenants;
 use crate::upstream::Upstream;
 use crate::witness::Witness;
 
 /// What outlives requests.
 #[derive(Debug)]
-pub(super) struct Parts {
+pub struct Parts {
     pub(super) metrics: Arc<Metrics>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) store: Arc<Store>,
@@ -39,12 +40,14 @@ pub(super) struct Parts {
     pub(super) issuers: Arc<Issuers>,
     pub(super) exchange: Arc<Exchange>,
     pub(super) callers: Arc<Callers>,
+    pub(super) policies: Option<Arc<Policies>>,
     pub(super) kv: Arc<Kv>,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) guardrails: Arc<Guardrails>,
     pub(super) refusals: Arc<Refusals>,
     pub(super) tunnels: TaskTracker,
-    pub(super) edge: Arc<Edge>,
+    /// What answers callers.
+    pub edge: Arc<Edge>,
 }
 
 impl Parts {
@@ -52,7 +55,7 @@ impl Parts {
     ///
     /// # Errors
     /// A file that the configuration names cannot be used.
-    pub(super) fn new(config: &Config) -> Result<Self, BoxError> {
+    pub fn new(config: &Config) -> Result<Self, BoxError> {
         let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
         let window = config.policy.refresh;
         let namespace = config.upstream.namespace.trim_matches('/').to_owned();
@@ -83,13 +86,27 @@ impl Parts {
             namespace.clone(),
         ));
 
+        let own = config.policy.identity.clone();
+        let own = own.filter(|_| config.policy.source == PolicySource::Local);
+        let policies = own.map(|own| {
+            let (its_clock, counts) = counted();
+            let asked = (Arc::clone(&logins), Arc::clone(&upstream));
+            Arc::new(Policies::new(own, &namespace, asked, its_clock, counts))
+        });
+
         let answering = || {
             (Arc::clone(&store), Arc::clone(&mounts), Arc::clone(&logins), Arc::clone(&upstream))
         };
         let (its_clock, counts) = counted();
-        let (its_namespace, accounts) = (namespace.clone(), Arc::clone(&tenants));
-        let kv = Kv::new(&config.cache, its_namespace, answering(), accounts, its_clock, counts);
-        let kv = Arc::new(kv);
+        let kv = Arc::new(Kv::new(
+            &config.cache,
+            namespace.clone(),
+            answering(),
+            Arc::clone(&tenants),
+            policies.clone(),
+            its_clock,
+            counts,
+        ));
         let guardrails = Arc::new(Guardrails::load(&config.policy.guardrails)?);
         let tunnels = TaskTracker::new();
         let forward = Forward::new(answering(), tunnels.clone(), namespace.clone());
@@ -127,6 +144,7 @@ impl Parts {
             issuers,
             exchange,
             callers,
+            policies,
             kv,
             audit,
             guardrails,

@@ -34,6 +34,9 @@ pub(super) fn start(
         spawn(Box::pin(task));
     }
     spawn(Box::pin(Arc::clone(&parts.exchange).look_after()));
+    if let Some(policies) = parts.policies.clone() {
+        spawn(Box::pin(policies.look_after()));
+    }
     spawn(Box::pin(async move { watch.run().await }));
 }
 
@@ -60,7 +63,7 @@ fn forget_other_clusters(parts: &Parts) -> impl Future<Output = ()> + Send + use
 fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
     let (store, logins) = (Arc::clone(&parts.store), Arc::clone(&parts.logins));
     let (tenants, issuers) = (Arc::clone(&parts.tenants), Arc::clone(&parts.issuers));
-    let callers = Arc::clone(&parts.callers);
+    let (callers, policies) = (Arc::clone(&parts.callers), parts.policies.clone());
     async move {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -69,6 +72,9 @@ fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
             tenants.tidy();
             issuers.tidy();
             callers.tidy();
+            if let Some(policies) = &policies {
+                policies.tidy();
+            }
         }
     }
 }

@@ -95,7 +95,6 @@ impl Callers {
         };
         let (token, badge) = self.badges.give(&holder, own, &slot, &shared)?;
         let left = self.badges.left(&badge);
-        let life = holder.expires.since(self.logins.now());
         let response = answers::auth(
             &Subject {
                 token: Some(token.expose()),
@@ -103,7 +102,7 @@ impl Callers {
                 made: badge.made,
                 term: badge.term,
                 left,
-                renewable: life > left,
+                renewable: self.badges.renewable(&badge),
                 path: slot.login_path(),
             },
             &shared,

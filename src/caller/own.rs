@@ -99,7 +99,7 @@ impl Callers {
                     made,
                     term,
                     left,
-                    renewable: life > left,
+                    renewable: self.badges.renewable(badge),
                     path,
                 }
             }

@@ -81,7 +81,7 @@ fn auth(auth: &Section<'_>, namespace: &str) -> Auth {
             let count = |name: &'static str, range| limits.field(name).number(range);
             TenantLimits {
                 in_flight: count("in_flight", 1..=100_000).unwrap_or(128) as usize,
-                misses_per_second: count("misses_per_second", 1..=1_000_000).unwrap_or(200),
+                misses_per_second: count("misses_per_second", 1..=1_000_000).unwrap_or(1000),
                 entries: count("entries", 0..=1_000_000_000).unwrap_or(20_000).into(),
             }
         }),

@@ -40,8 +40,23 @@ pub(super) struct Seen {
 }
 
 impl Caller {
+    /// An empty `token` is none.
     pub(super) fn new(name: &'static str, token: &str, address: SocketAddr) -> Self {
         Self { name, token: token.to_owned(), address, connection: None }
+    }
+
+    /// Uses this token from now on.
+    pub(super) fn present(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
+    /// Makes the connection, and nothing more.
+    ///
+    /// # Errors
+    /// Nobody accepts it; for people.
+    pub(super) async fn connect_first(&mut self) -> Result<(), String> {
+        let connected = self.connect().await;
+        connected.map(drop).map_err(|error| format!("the connection of {}: {error}", self.name))
     }
 
     /// # Errors
@@ -78,13 +93,15 @@ impl Caller {
         path: &str,
         body: String,
     ) -> Result<Seen, BoxError> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("/v1/{path}"))
             .header(HOST, self.address.to_string())
-            .header("x-vault-request", "true")
-            .header("x-vault-token", &self.token)
-            .body(Full::new(Bytes::from(body)))?;
+            .header("x-vault-request", "true");
+        if !self.token.is_empty() {
+            request = request.header("x-vault-token", &self.token);
+        }
+        let request = request.body(Full::new(Bytes::from(body)))?;
         let connection = self.connect().await?;
         let begun = Instant::now();
         let (head, body) = connection.send_request(request).await?.into_parts();

@@ -18,13 +18,17 @@ use zeroize::Zeroizing;
 
 use crate::config;
 
+mod accounts;
+
 /// The secret that the callers read, in a KV v2 mount.
 pub(super) const SECRET: &str = "secret/data/payments/db";
 /// The same in a KV v1 mount.
 pub(super) const LEGACY: &str = "legacy/payments/smtp";
 /// A secret beside it that the tour leaves alone: what nobody has read is not cached.
 pub(super) const UNREAD: &str = "secret/data/payments/card-processor";
-/// What [`SECRET`] holds at first.
+/// What the pods of service accounts read.
+pub(super) const PODS_SECRET: &str = "secret/data/payments/api";
+/// What [`SECRET`] and the others beside it hold at first.
 pub(super) const PASSWORD: &str = "first-value";
 /// Whom a password lets in, on a server that is started here.
 pub(super) const USER: &str = "dana";
@@ -145,7 +149,7 @@ impl Samples {
 
     async fn secrets(&self) -> Result<(), String> {
         let begun = Instant::now();
-        for path in [SECRET, UNREAD] {
+        for path in [SECRET, UNREAD, PODS_SECRET] {
             let (mount, path) = path.split_once("/data/").unwrap_or_default();
             // A KV v2 mount that is new upgrades itself first, and refuses meanwhile.
             while let Err(error) = kv2::set(&self.client, mount, path, &sample(PASSWORD)).await {
@@ -219,7 +223,7 @@ impl Samples {
                 return theirs(&format!("policy {name}"));
             }
         }
-        for path in [SECRET, UNREAD, LEGACY] {
+        for path in [SECRET, UNREAD, PODS_SECRET, LEGACY] {
             let there: Result<Value, _> = if let Some((mount, path)) = path.split_once("/data/") {
                 kv2::read(&self.client, mount, path).await
             } else {

@@ -9,9 +9,14 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::caller::{Caller, Seen};
-use super::samples::{PASSWORD, SECRET, Samples, Tokens, UNREAD, sample};
+use super::pods::Pods;
+use super::samples::{PASSWORD, PODS_SECRET, SECRET, Samples, Tokens, UNREAD, sample};
 use super::server::Server;
 use super::{Upstream, say};
+
+mod pods;
+
+use pods::PodCallers;
 
 /// What the writer writes.
 const ROTATED: &str = "second-value";
@@ -25,6 +30,7 @@ struct Tour {
     pods: [Caller; 2],
     writer: Caller,
     intern: Caller,
+    service_accounts: Option<PodCallers>,
     /// Steps that did not do what they say.
     failed: usize,
 }
@@ -37,9 +43,10 @@ type Against = Vec<String>;
 /// # Errors
 /// It cannot go on: the server does not start again, or standard output is gone.
 pub(super) async fn run(
-    front: SocketAddr,
+    (front, admin): (SocketAddr, SocketAddr),
     samples: &Samples,
     tokens: &Tokens,
+    pods: Option<&Pods>,
     upstream: &Upstream,
     server: &mut Option<Server>,
 ) -> Result<Result<(), String>, String> {
@@ -48,6 +55,7 @@ pub(super) async fn run(
         pods: [caller("pod-a", &tokens.pods[0]), caller("pod-b", &tokens.pods[1])],
         writer: caller("writer", &tokens.writer),
         intern: caller("intern", &tokens.intern),
+        service_accounts: pods.map(|pods| PodCallers::new(pods, front, admin)),
         failed: 0,
     };
     tour.connect().await?;
@@ -71,7 +79,9 @@ pub(super) async fn run(
     let against = tour.write().await;
     tour.verdict(against)?;
 
-    say("5. The server is stopped. What was read goes on being answered, to the same callers.")?;
+    tour.service_accounts().await?;
+
+    say("8. The server is stopped. What was read goes on being answered, to the same callers.")?;
     if let (Upstream::Own(program), Some(running)) = (upstream, server.take()) {
         let address = running.address();
         let stopped = running.stop().await;
@@ -81,6 +91,9 @@ pub(super) async fn run(
         say("Afterwards. The server is started again, with its first data and the same tokens.")?;
         *server = Some(Server::start_at(program, address).await?);
         samples.fill().await?;
+        if let Some(pods) = pods {
+            samples.admit(pods).await?.map_err(|why| format!("no pod can log in: {why}"))?;
+        }
         let against = tour.recovery().await;
         tour.verdict(against)?;
     } else {
@@ -106,6 +119,32 @@ impl Tour {
         for caller in [pod_a, pod_b, &mut self.writer, &mut self.intern] {
             caller.read("sys/seal-status").await?;
         }
+        match &mut self.service_accounts {
+            Some(pods) => pods.connect().await,
+            None => Ok(()),
+        }
+    }
+
+    /// The steps of those who bring no Vault token.
+    async fn service_accounts(&mut self) -> Result<(), String> {
+        let Some(mut pods) = self.service_accounts.take() else {
+            return say("5, 6, 7. Pods of service accounts.\n   skipped: there are none\n");
+        };
+        say(format_args!(
+            "Pods read /v1/{PODS_SECRET}, and bring nothing but their Kubernetes tokens.\n"
+        ))?;
+        say("5. Two pods of one service account share one login upstream, and what it may read.")?;
+        let against = pods.two_pods().await;
+        self.verdict(against)?;
+
+        say("6. A pod of another team is refused.")?;
+        let against = pods.other_team().await;
+        self.verdict(against)?;
+
+        say("7. An application that logs in by itself is answered here, by the same login.")?;
+        let against = pods.unmodified().await;
+        self.verdict(against)?;
+        self.service_accounts = Some(pods);
         Ok(())
     }
 
@@ -126,7 +165,7 @@ impl Tour {
         }
 
         let (times, other) =
-            many(pod, |seen| seen.hit() && served(seen, PASSWORD).is_empty()).await?;
+            many(pod, SECRET, |seen| seen.hit() && served(seen, PASSWORD).is_empty()).await?;
         claim(
             &mut against,
             other.is_none(),
@@ -136,7 +175,7 @@ impl Tour {
         let [median, rare] = [at(&times, 50), at(&times, 99)];
         note(format_args!("{MANY} more: median {median} us, 99th percentile {rare} us"))?;
         if let Some(mut direct) = direct {
-            let (times, _) = many(&mut direct, |_| true).await?;
+            let (times, _) = many(&mut direct, SECRET, |_| true).await?;
             note(format_args!("the server itself, {MANY} times: median {} us", at(&times, 50)))?;
         }
         Ok(against)
@@ -169,7 +208,7 @@ impl Tour {
             let seen = shown(pod).await?;
             claim(&mut against, seen.hit(), "a hit", &seen);
             let right = |seen: &Seen| seen.hit() && served(seen, ROTATED).is_empty();
-            let (times, other) = many(pod, right).await?;
+            let (times, other) = many(pod, SECRET, right).await?;
             let other = other.as_ref().map_or("", String::as_str);
             claim(&mut against, other.is_empty(), "hits only", other);
             note(format_args!("{MANY} more: median {} us", at(&times, 50)))?;
@@ -180,6 +219,9 @@ impl Tour {
         let seen = self.pods[0].read(UNREAD).await?;
         line(self.pods[0].name, "reads what nobody has", &seen)?;
         claim(&mut against, seen.status.is_server_error(), "an error: it is not cached", &seen);
+        if let Some(pods) = &mut self.service_accounts {
+            against.extend(pods.without_server().await?);
+        }
         Ok(against)
     }
 
@@ -191,9 +233,18 @@ impl Tour {
                 [self.pods[1].read(SECRET).await?, self.pods[0].read(UNREAD).await?];
             let mut against = served(&known, PASSWORD);
             against.extend(served(&unread, PASSWORD));
+            let mut logged_in = None;
+            if let Some(pods) = &mut self.service_accounts {
+                let seen = pods.recovery().await?;
+                against.extend(served(&seen, PASSWORD));
+                logged_in = Some((pods, seen));
+            }
             if against.is_empty() || begun.elapsed() > RECOVERY {
                 line(self.pods[1].name, "reads", &known)?;
                 line(self.pods[0].name, "reads what nobody had", &unread)?;
+                if let Some((pods, seen)) = logged_in {
+                    pods.recovered(&seen)?;
+                }
                 note(format_args!("{} ms after it was filled", begun.elapsed().as_millis()))?;
                 return Ok(against);
             }
@@ -225,11 +276,12 @@ async fn shown(caller: &mut Caller) -> Result<Seen, String> {
 /// As many reads, sorted by how long they took, and the first that was not `right`.
 async fn many(
     caller: &mut Caller,
+    path: &str,
     right: impl Fn(&Seen) -> bool,
 ) -> Result<(Vec<Duration>, Option<String>), String> {
     let (mut times, mut other) = (Vec::with_capacity(MANY), None);
     for _ in 0..MANY {
-        let seen = caller.read(SECRET).await?;
+        let seen = caller.read(path).await?;
         times.push(seen.took);
         if !right(&seen) {
             other.get_or_insert_with(|| seen.to_string());

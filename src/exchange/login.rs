@@ -4,7 +4,6 @@
 //! authorities trusted and the bounds are those of every other request (docs/decisions/0009).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -19,10 +18,10 @@ use super::Exchange;
 use super::slot::{Shared, Slot};
 use crate::body;
 use crate::error::Error;
-use crate::identity::{self, Facts, Place, sensitive};
+use crate::identity::{self, Facts, Place, Renewal, renew_self, sensitive};
 use crate::kubernetes::Verified;
 use crate::metrics::Operation;
-use crate::request::{NAMESPACE, TOKEN};
+use crate::request::NAMESPACE;
 use crate::secret::wiped;
 use crate::upstream::{Whole, trouble};
 
@@ -77,40 +76,23 @@ impl Exchange {
 
     /// Renews a shared login, for as long as the upstream allows.
     pub(super) async fn ask_renewal(&self, slot: &Slot, shared: &Shared) -> Result<Shared, Error> {
-        #[derive(Deserialize)]
-        struct Answer {
-            auth: Lease,
-        }
-        #[derive(Deserialize)]
-        struct Lease {
-            lease_duration: u64,
-            renewable: bool,
-        }
         let asked = self.clock.now();
-        let mut request = Request::new(Bytes::from_static(b"{}"));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = hyper::Uri::from_static("/v1/auth/token/renew-self");
-        request.headers_mut().insert(TOKEN, shared.header.clone());
-        let answer =
-            self.upstream.tell(Operation::Renew, slot.tenant, json(request), LIMIT).await?;
-        let Whole::Answer { status: StatusCode::OK, body, .. } = answer else {
-            return Err(match answer {
-                Whole::Answer { status, body, .. } => match trouble(status, &body) {
-                    Some(trouble) => Error::Failing(status, trouble),
-                    None => Error::NoLogin { what: "not renewed".into(), token: false },
-                },
-                Whole::Oversize(_) => Error::nonsense("a renewal over 256 KiB"),
-            });
+        let renewal = renew_self(&self.upstream, slot.tenant, shared.header.clone()).await?;
+        let (life, renewable) = match renewal {
+            Renewal::For(life) => (life, true),
+            Renewal::Last(life) => (life, false),
+            Renewal::Refused(_) => {
+                return Err(Error::NoLogin { what: "not renewed".into(), token: false });
+            }
         };
-        let Answer { auth } = serde_json::from_slice(&body).map_err(Error::garbage)?;
         Ok(Shared {
             credential: Arc::clone(&shared.credential),
             header: shared.header.clone(),
             auth: shared.auth.clone(),
             made: shared.made,
             renewed: asked,
-            expires: asked.plus(Duration::from_secs(auth.lease_duration)),
-            renewable: auth.renewable,
+            expires: asked.plus(life),
+            renewable,
             term: shared.term,
         })
     }

@@ -3,7 +3,7 @@
 //! A state machine without I/O: what is due, what is refused, what is idle are questions of `now`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -59,7 +59,8 @@ pub struct Slot {
     current: ArcSwapOption<Shared>,
     /// The caller whose token lives longest, for the next login.
     youngest: ArcSwapOption<Verified>,
-    refused: Mutex<Option<Refused>>,
+    /// At most one of the service account; of tokens, the latest.
+    refused: Mutex<Vec<Refused>>,
     used: LatestTime,
     /// Not to be renewed before this, although it is due.
     later: LatestTime,
@@ -86,6 +87,9 @@ const GAIN: f64 = 0.75;
 
 /// Between attempts that fail.
 const PAUSE: Duration = Duration::from_secs(5);
+
+/// Tokens whose refusal is remembered: of pods that come back again and again, each with its own.
+const MOST_REFUSED: usize = 64;
 
 /// A slot without a login, or whose login has ended, is kept this long after its last use.
 const IDLE: Duration = Duration::from_secs(30);
@@ -155,7 +159,7 @@ impl Slot {
     pub(super) fn set(&self, shared: Arc<Shared>) {
         self.current.store(Some(shared));
         self.renewing.store(false, Ordering::Release);
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.refusals().clear();
     }
 
     /// Takes `shared` away, unless there is another already.
@@ -166,17 +170,32 @@ impl Slot {
         }
     }
 
+    /// Notes what the upstream said: to `token` alone, or to the service account.
     pub(super) fn refuse(&self, error: Error, until: Time, token: Option<Arc<Secret>>) {
-        let refused = Refused { error, until, token };
-        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+        let mut refused = self.refusals();
+        if token.is_none() {
+            refused.clear();
+        }
+        refused.retain(|before| !same(before.token.as_ref(), token.as_ref()));
+        if refused.len() >= MOST_REFUSED {
+            refused.remove(0);
+        }
+        refused.push(Refused { error, until, token });
     }
 
     /// What the upstream has said a moment ago to the like of `caller`.
     pub(super) fn refusal(&self, caller: &Verified, now: Time) -> Option<Error> {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        let refused = refused.as_ref().filter(|refused| now < refused.until)?;
-        let about = refused.token.as_ref().is_none_or(|token| Arc::ptr_eq(token, &caller.token));
-        about.then(|| refused.error.clone())
+        let mut refused = self.refusals();
+        refused.retain(|refused| now < refused.until);
+        let about = |refused: &&Refused| {
+            refused.token.is_none() || same(refused.token.as_ref(), Some(&caller.token))
+        };
+        refused.iter().find(about).map(|refused| refused.error.clone())
+    }
+
+    /// Nothing panics while it is held.
+    fn refusals(&self) -> MutexGuard<'_, Vec<Refused>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether it is time to renew, somebody has used it since the last time, and nobody renews.
@@ -199,6 +218,10 @@ impl Slot {
     pub(super) fn idle(&self, now: Time) -> bool {
         self.good(now).is_none() && now.since(self.used.get()) > IDLE
     }
+}
+
+fn same(one: Option<&Arc<Secret>>, other: Option<&Arc<Secret>>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if Arc::ptr_eq(one, other))
 }
 
 #[cfg(test)]

@@ -141,6 +141,10 @@ fn a_file_that_is_no_policy_is_named_with_its_line_and_not_its_text() {
 
     assert!(error.contains("broken.hcl is not understood at line 2"), "{error}");
     assert!(!error.contains("hunter2"), "{error}");
+    std::fs::write(&file, r#"path "a/{{identity.entity.id}}" { capabilities = ["read"] }"#)
+        .unwrap();
+    let error = Guardrails::load(std::slice::from_ref(&file)).unwrap_err().to_string();
+    assert!(error.contains("broken.hcl is not understood as a whole"), "{error}");
     let missing = Guardrails::load(&[home.path().join("none.hcl")]).unwrap_err().to_string();
     assert!(missing.contains("none.hcl"), "{missing}");
 }

@@ -23,6 +23,8 @@ pub struct Facts {
     pub token: Secret,
     /// Whether the answer says everything a class depends on.
     pub complete: bool,
+    /// Whether it is the answer that issued the token.
+    pub(super) issued: bool,
     pub(super) rights: Rights,
     pub(super) accessor: String,
     bound_cidrs: Option<Value>,
@@ -106,10 +108,17 @@ impl Facts {
         let Answer { data } = serde_json::from_slice(body)?;
         // A time we cannot read is one we cannot keep to.
         let life = data.expire_time.map(|time| until(&time).unwrap_or_default());
-        let external = data.external_namespace_policies.filter(|external| !external.is_null());
+        // The server writes none in two ways.
+        let none = |external: &Value| match external {
+            Value::Null => true,
+            Value::Object(spaces) => spaces.is_empty(),
+            _ => false,
+        };
+        let external = data.external_namespace_policies.filter(|external| !none(external));
         Ok(Self {
             token: Secret::new(data.id.into_bytes()),
             complete: true,
+            issued: false,
             rights: Rights {
                 policies: union(data.policies, data.identity_policies),
                 entity: data.entity_id.into(),
@@ -141,6 +150,7 @@ impl Facts {
         Some(Self {
             token: Secret::new(auth.client_token.into_bytes()),
             complete: login,
+            issued: true,
             rights: Rights {
                 policies: union(auth.policies.unwrap_or_default(), auth.identity_policies),
                 entity: auth.entity_id.into(),

@@ -54,6 +54,7 @@ pub struct Login {
     pub accessor: Box<str>,
     pub(super) orphan: bool,
     pub(super) epoch: Epoch,
+    issued_only: bool,
     renewing: AtomicBool,
     owed: AtomicBool,
 }
@@ -63,6 +64,7 @@ impl Login {
         let class = facts.class(cluster);
         let (class, counted) = if facts.limited() { (None, class) } else { (class, None) };
         let service_account = facts.service_account().map(Box::new);
+        let issued_only = facts.issued && !facts.rights.entity.is_empty();
         Self {
             class,
             counted,
@@ -74,6 +76,7 @@ impl Login {
             accessor: facts.accessor.into(),
             orphan: facts.orphan,
             epoch,
+            issued_only,
             renewing: AtomicBool::new(false),
             owed: AtomicBool::new(false),
         }
@@ -92,9 +95,16 @@ impl Login {
             accessor: "".into(),
             orphan: false,
             epoch,
+            issued_only: false,
             renewing: AtomicBool::new(false),
             owed: AtomicBool::new(false),
         }
+    }
+
+    /// Whether all that is known of it is what was said when it was issued, which does not name the
+    /// policies that groups of other namespaces add.
+    pub fn issued_only(&self) -> bool {
+        self.issued_only
     }
 
     /// Notes that a lookup has just spent one of the token's uses.

@@ -22,7 +22,7 @@ use crate::cache::entry::Entry;
 use crate::cache::{Key, KeyRef, Scope};
 use crate::error::Error;
 use crate::flight::{Pilot, Seat};
-use crate::identity::Class;
+use crate::identity::{Class, denied};
 use crate::metrics::{Decision, Operation, Outcome};
 use crate::request::{Directive, NAMESPACE};
 use crate::secret::Credential;
@@ -151,6 +151,7 @@ impl Kv {
             Reading::Garbage(what) => return Fetched::Failed(Error::nonsense(what), None),
             Reading::Other => {
                 let trouble = trouble(status, &body);
+                let by_policy = denied(&body);
                 let mut response = Response::new(body::full(body));
                 *response.status_mut() = status;
                 *response.headers_mut() = headers;
@@ -158,7 +159,7 @@ impl Kv {
                 return if let Some(trouble) = trouble {
                     Fetched::Failed(Error::Failing(status, trouble), Some(response))
                 } else {
-                    self.refused(order, status);
+                    self.refused(order, status, by_policy);
                     Fetched::Private(response)
                 };
             }
@@ -248,14 +249,21 @@ impl Kv {
     }
 
     /// The upstream answered a proven read with something else than a secret: whatever the reason,
-    /// what is known of this caller's rights to it is no longer good.
-    fn refused(&self, order: &Order, status: StatusCode) {
+    /// what is known of this caller's rights to it is no longer good. Nor is what is known of its
+    /// login, unless the answer says that it is a policy that refuses.
+    fn refused(&self, order: &Order, status: StatusCode, by_policy: bool) {
         self.metrics.decided(Decision::UpstreamDenied);
         let version = order.key.to_ref();
         if let (Some(class), Some(entry)) = (order.class, self.store.get(version)) {
             entry.disprove(class);
         }
-        if status == StatusCode::FORBIDDEN && order.class.is_some() {
+        if status != StatusCode::FORBIDDEN || order.class.is_none() {
+            return;
+        }
+        if let Some(login) = self.logins.get(order.credential.fingerprint) {
+            self.contradicted(order, &login);
+        }
+        if !by_policy {
             self.logins.forget(order.credential.fingerprint);
         }
     }

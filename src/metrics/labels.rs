@@ -91,7 +91,9 @@ pub enum Operation {
     LookupSelf,
     /// Which mount a path belongs to.
     Mount,
-    /// The renewal of a shared login.
+    /// Policies and identity data, with vaultlet's own token.
+    Policies,
+    /// The renewal of a shared login, or of vaultlet's own token.
     Renew,
 }
 
@@ -105,6 +107,7 @@ impl Operation {
             Self::Login => "login",
             Self::LookupSelf => "lookup_self",
             Self::Mount => "mount",
+            Self::Policies => "policies",
             Self::Renew => "renew",
         }
     }
@@ -137,6 +140,12 @@ impl Lookup {
 /// Who said yes or no to a read.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Decision {
+    /// The upstream's policies, evaluated here.
+    LocalAllowed,
+    /// They leave it to the upstream.
+    LocalAsked,
+    /// They say no, and the upstream is asked.
+    LocalDenied,
     /// A proof of the caller's rights class.
     Proven,
     /// The upstream answered.

@@ -73,7 +73,7 @@ impl Acl {
     /// Whether the token may make this request. Constant in time but for the number of rules with
     /// a `+`; no allocation for a read without parameters.
     pub fn decide(&self, request: &Request<'_>) -> Decision<'_> {
-        if let Some(doubt) = self.doubt_at(request.now) {
+        if let Some(doubt) = self.doubt_of(request) {
             return Decision::Ask(doubt);
         }
         if let Some(root) = &self.root {
@@ -103,7 +103,7 @@ impl Acl {
     /// What local rules that can only take away say: nothing of a request that none of them
     /// governs. An `Ask` is a rule whose condition cannot be judged.
     pub fn guard(&self, request: &Request<'_>) -> Option<Decision<'_>> {
-        if let Some(doubt) = self.doubt_at(request.now) {
+        if let Some(doubt) = self.doubt_of(request) {
             return Some(Decision::Ask(doubt));
         }
         if request.operation == Operation::Help {
@@ -148,6 +148,11 @@ impl Acl {
         self.doubt.or_else(ended)
     }
 
+    fn doubt_of(&self, request: &Request<'_>) -> Option<&'static str> {
+        let cleaned = || dotted(request.path).then_some("the server would clean the path");
+        self.doubt_at(request.now).or_else(cleaned)
+    }
+
     /// Root may do everything in its namespace and below.
     fn decide_root<'a>(root: &'a Arc<Policy>, request: &Request<'_>) -> Decision<'a> {
         if matches!(request.operation, Operation::Head | Operation::Other) {
@@ -163,9 +168,6 @@ impl Acl {
     /// By the policies alone, whatever the backend: and whether `sudo` comes with it.
     fn judge(&self, request: &Request<'_>) -> (Decision<'_>, bool) {
         let path = request.path.trim_start_matches('/');
-        if dotted(path) {
-            return (Decision::Ask("the server would clean the path"), false);
-        }
         match request.operation {
             Operation::Create => self.check(path, Capabilities::CREATE, request),
             Operation::Delete => self.check(path, Capabilities::DELETE, request),
@@ -217,16 +219,12 @@ impl Acl {
         };
         match self.dialect {
             Dialect::Current => by(Order::FullFirst),
-            // Old servers look for a scan in another order than for a list, or know none.
-            Dialect::Old if needed == Capabilities::LIST => by(Order::TrimmedFirst),
-            Dialect::Old | Dialect::Unknown => {
-                let (decision, sudo) =
-                    agreed(by(Order::FullFirst), by(Order::TrimmedFirst), ORDERS);
-                if needed == Capabilities::LIST {
-                    return (decision, sudo);
-                }
-                agreed((decision, sudo), by(Order::Plain), ORDERS)
-            }
+            _ if needed == Capabilities::SCAN => (
+                Decision::Ask("old servers look for a scan's rule otherwise, or know no scan"),
+                false,
+            ),
+            Dialect::Old => by(Order::TrimmedFirst),
+            Dialect::Unknown => agreed(by(Order::FullFirst), by(Order::TrimmedFirst), ORDERS),
         }
     }
 

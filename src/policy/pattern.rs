@@ -63,6 +63,8 @@ pub(super) struct Segments {
     first: usize,
     /// It ended in a star.
     open: bool,
+    /// How many segments are wild.
+    wild: usize,
     parts: Box<[Part]>,
 }
 
@@ -76,11 +78,13 @@ impl Segments {
     pub(super) fn new(pattern: &str) -> Self {
         let text = pattern.strip_suffix('*').unwrap_or(pattern);
         let part = |part: &str| if part == "+" { Part::Any } else { Part::Literal(part.into()) };
+        let parts: Box<[_]> = text.split('/').map(part).collect();
         Self {
             text: text.into(),
             first: pattern.find('+').unwrap_or(pattern.len()),
             open: text.len() < pattern.len(),
-            parts: text.split('/').map(part).collect(),
+            wild: parts.iter().filter(|part| **part == Part::Any).count(),
+            parts,
         }
     }
 
@@ -88,7 +92,7 @@ impl Segments {
         Nearness {
             first: self.first,
             closed: !self.open,
-            wild: Reverse(self.parts.iter().filter(|part| **part == Part::Any).count()),
+            wild: Reverse(self.wild),
             length: self.text.len(),
             text: &self.text,
         }

@@ -33,7 +33,7 @@ pub enum Selectors<'a> {
 
 /// An entity of the server and its groups, as `identity/entity/id/:id` and `identity/group/id/:id`
 /// give them.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Identity {
     /// The entity's id.
     pub id: String,
@@ -48,7 +48,7 @@ pub struct Identity {
 }
 
 /// How an entity is known to one auth mount.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Alias {
     /// The accessor of the auth mount.
     pub mount_accessor: String,
@@ -63,7 +63,7 @@ pub struct Alias {
 }
 
 /// A group that an entity belongs to.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Group {
     /// The group's id.
     pub id: String,
@@ -115,6 +115,14 @@ impl Template {
             pieces.push(Piece::Literal(literal.into()));
         }
         Some(Self(pieces))
+    }
+
+    /// What stands before the first place for a value; `None`: there is none.
+    pub(super) fn stem(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Piece::Literal(stem), _, ..] => Some(stem),
+            _ => None,
+        }
     }
 
     /// `home`: the path of the policy's namespace.

@@ -1,7 +1,7 @@
 //! Which address of the upstream to ask, and is it still the same cluster?
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub(super) struct Nodes {
     answered: watch::Sender<bool>,
     /// The last `cluster_id` any of them said.
     cluster: watch::Sender<Option<Arc<str>>>,
+    /// Whether any of them has ever called itself Vault Enterprise.
+    enterprise: AtomicBool,
     metrics: Arc<Metrics>,
 }
 
@@ -128,7 +130,7 @@ impl Nodes {
         };
         let all = addresses.iter().map(node).collect();
         let (answered, cluster) = (watch::Sender::new(false), watch::Sender::new(None));
-        Self { all, answered, cluster, metrics }
+        Self { all, answered, cluster, enterprise: AtomicBool::new(false), metrics }
     }
 
     pub(super) fn cluster(&self) -> watch::Receiver<Option<Arc<str>>> {
@@ -139,6 +141,10 @@ impl Nodes {
     pub(super) async fn answers(&self) {
         // The sender is ours, so this cannot end otherwise.
         self.answered.subscribe().wait_for(|answered| *answered).await.ok();
+    }
+
+    pub(super) fn enterprise(&self) -> bool {
+        self.enterprise.load(Ordering::Relaxed)
     }
 
     pub(super) fn describe(&self) -> Vec<(String, &'static str)> {
@@ -213,8 +219,15 @@ impl Nodes {
         #[derive(Deserialize)]
         struct Health {
             cluster_id: Option<String>,
+            #[serde(default)]
+            version: String,
         }
-        let Ok(Health { cluster_id: Some(id) }) = serde_json::from_slice(body) else { return };
+        let Ok(Health { cluster_id, version }) = serde_json::from_slice(body) else { return };
+        // `1.21.4+ent`, `1.21.4+ent.hsm`.
+        if version.contains("+ent") {
+            self.enterprise.store(true, Ordering::Relaxed);
+        }
+        let Some(id) = cluster_id else { return };
         if id.is_empty() {
             return;
         }
@@ -285,6 +298,16 @@ mod tests {
             nodes.identify(&Bytes::from_static(body.as_bytes()));
             assert_eq!(cluster.has_changed().unwrap(), changed, "{body}");
             cluster.mark_unchanged();
+        }
+    }
+
+    #[test]
+    fn enterprise_servers_are_told_by_their_version() {
+        let nodes = nodes();
+        for (version, enterprise) in [("2.7.2", false), ("1.21.4", false), ("1.21.4+ent.hsm", true)]
+        {
+            nodes.identify(&Bytes::from(format!(r#"{{"version":"{version}"}}"#)));
+            assert_eq!(nodes.enterprise(), enterprise, "{version}");
         }
     }
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::bao::Bao;
 use crate::client::{Answer, Call, Client, PATIENCE};
+use crate::local_policies::{own_token, settings_with};
 use crate::vaultlet::Vaultlet;
 use ops::{Kind, Op, SLOTS};
 use random::Random;
@@ -25,16 +26,31 @@ async fn no_answer_differs_from_the_servers_own() {
     let mut counts = Counts::default();
 
     for seed in 1..=seeds {
-        counts.add(&run(seed, operations, Bao::dev().await, Bao::dev().await).await);
+        counts.add(&run(seed, operations, (Bao::dev().await, Bao::dev().await), false).await);
     }
     counts.judge();
+}
+
+/// The same where vaultlet decides by the server's policies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_differs_that_is_decided_locally() {
+    let operations = number("VAULTLET_DIFF_OPS", 4_000);
+    let seeds = number("VAULTLET_DIFF_SEEDS", 5);
+    let mut counts = Counts::default();
+
+    for seed in 201..=200 + seeds {
+        counts.add(&run(seed, operations, (Bao::dev().await, Bao::dev().await), true).await);
+    }
+    counts.judge();
+    let decided = counts.local;
+    assert!(decided * 200 > counts.reads, "too few were decided locally: {counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_differs_with_the_oldest_supported_server() {
     let operations = number("VAULTLET_DIFF_OPS", 4_000);
 
-    run(101, operations, Bao::oldest().await, Bao::oldest().await).await.judge();
+    run(101, operations, (Bao::oldest().await, Bao::oldest().await), false).await.judge();
 }
 
 /// A setting of the environment, for a longer run.
@@ -52,6 +68,8 @@ struct Counts {
     denied: u64,
     failed: u64,
     refused: u64,
+    /// Reads that vaultlet itself allowed.
+    local: u64,
 }
 
 impl Counts {
@@ -72,6 +90,7 @@ impl Counts {
         self.denied += other.denied;
         self.failed += other.failed;
         self.refused += other.refused;
+        self.local += other.local;
     }
 
     fn judge(&self) {
@@ -128,11 +147,16 @@ impl Side {
     }
 }
 
-async fn run(seed: u64, operations: u64, ours: Bao, theirs: Bao) -> Counts {
-    for server in [&ours, &theirs] {
+async fn run(seed: u64, operations: u64, (ours, theirs): (Bao, Bao), local: bool) -> Counts {
+    let home = tempfile::tempdir().unwrap();
+    let mut settings = json!({});
+    for server in [&theirs, &ours] {
         ops::prepare(&server.root()).await;
+        if local {
+            settings = settings_with(&home, &own_token(&server.root()).await);
+        }
     }
-    let vaultlet = Vaultlet::start(&ours.address(), json!({})).await;
+    let vaultlet = Vaultlet::start(&ours.address(), settings).await;
     let mut through = Side::new(vaultlet.client());
     let mut direct = Side::new(Client::tcp(&theirs.address()));
     let (mut random, mut twins) = (Random::new(seed), Twins::default());
@@ -175,6 +199,9 @@ async fn run(seed: u64, operations: u64, ours: Bao, theirs: Bao) -> Counts {
             settle(&op, &[&ours, &theirs]).await;
         }
     }
+    let labels = [r#"decision="allow""#, r#"source="local""#];
+    let allowed = vaultlet.metric("vaultlet_policy_decisions_total", &labels).await;
+    counts.local = allowed as u64;
     println!("seed {seed}: {counts:?}");
     counts
 }

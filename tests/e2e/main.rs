@@ -4,7 +4,16 @@
 //! Nothing here knows the program's insides, but for `policies`, which holds one of its parts against
 //! the server. What the rest may rely on is what users rely on: the command line, the configuration
 //! file, HTTP, signals, and the log.
-#![allow(missing_docs, unreachable_pub, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    clippy::print_stdout,
+    clippy::similar_names,
+    clippy::unwrap_used
+)]
 
 mod admin;
 mod bao;
@@ -17,6 +26,7 @@ mod explain;
 mod guardrails;
 mod kubernetes;
 mod listeners;
+mod local_policies;
 mod mint;
 mod odd_requests;
 mod oldest;

@@ -62,6 +62,10 @@ impl Node {
         merge(&mut whole, settings);
         let vaultlet = Vaultlet::start(&stub.address(), whole).await;
         let node = Self { bao, cluster, stub, vaultlet };
+        until("ready", Duration::from_secs(20), async || {
+            node.vaultlet.admin().send(&Call::get("").target("/readyz")).await.status == 200
+        })
+        .await;
         node.team(("payments", "api"), json!({})).await;
         node.team(("web", "shop"), json!({})).await;
         put(&node.bao.root(), "payments/db", VALUE).await.expect(200);
@@ -132,9 +136,10 @@ impl Node {
     }
 
     /// One of vaultlet's own counts of what it asked upstream.
-    async fn counted(&self, operation: &str) -> f64 {
+    async fn counted(&self, operation: &str) -> i64 {
         let label = format!("operation=\"{operation}\"");
-        self.vaultlet.metric("vaultlet_upstream_requests_total", &[&label]).await
+        let count = self.vaultlet.metric("vaultlet_upstream_requests_total", &[&label]).await;
+        format!("{count}").parse().unwrap()
     }
 }
 
@@ -162,11 +167,11 @@ fn presented(path: &str, jwt: &str, bearer: bool) -> Call {
 
 /// Every byte of an answer that a caller receives, as text.
 fn received(answer: &Answer) -> String {
-    let mut text = format!("{}\n", answer.status);
-    for (name, value) in &answer.headers {
-        text += &format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()));
-    }
-    text + &answer.text()
+    let headers = answer
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
+    format!("{}\n{}\n{}", answer.status, headers.collect::<String>(), answer.text())
 }
 
 /// What an error says first.

@@ -107,7 +107,9 @@ async fn a_flood_does_not_hold_up_a_neighbour() {
     assert_eq!(two.cold(), 4, "the flood waits in line");
     let answers = flood(&two.neighbour, "mine", 20).join_all().await;
 
-    answers.iter().for_each(|answer| reads(answer, "mine"));
+    for answer in &answers {
+        reads(answer, "mine");
+    }
     assert_eq!(answered(&flooding.join_all().await, 503), 500);
     let seen = two.stub.seen();
     let order: Vec<_> = seen
@@ -194,7 +196,9 @@ async fn many_first_reads_of_one_caller_are_one() {
         asking.spawn(async move { caller.get("secret/data/cold").await });
     }
 
-    asking.join_all().await.iter().for_each(|answer| reads(answer, "once"));
+    for answer in asking.join_all().await {
+        reads(&answer, "once");
+    }
     assert_eq!(stub.count("GET", mount), 1);
     assert_eq!(stub.count("GET", "/v1/secret/data/cold"), 1);
 }
@@ -202,7 +206,7 @@ async fn many_first_reads_of_one_caller_are_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_caller_who_hangs_up_has_its_requests_under_way_all_the_same() {
     let settings = json!({"auth": {"limits": limits(3, UNLIMITED, UNLIMITED)}});
-    let slow = || Reply::ForwardAfter(Duration::from_millis(2000));
+    let slow = || Reply::ForwardAfter(Duration::from_secs(2));
     let two = Two::new(settings, slow).await;
 
     let mut flooding = flood(&two.flooder, "flood", 3);

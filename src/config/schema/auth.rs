@@ -115,7 +115,7 @@ pub struct TenantLimits {
     #[schemars(extend("default" = 128), range(min = 1, max = 100_000))]
     pub in_flight: Option<u32>,
     /// Requests a second that reach the upstream, and as many at once after a quiet second; more get 429.
-    #[schemars(extend("default" = 200), range(min = 1, max = 1_000_000))]
+    #[schemars(extend("default" = 1000), range(min = 1, max = 1_000_000))]
     pub misses_per_second: Option<u32>,
     /// Entries of the cache that its requests have filled; past this, what it reads is not kept.
     #[schemars(extend("default" = 20_000), range(min = 0, max = 1_000_000_000))]

@@ -11,6 +11,11 @@ use crate::config::Source;
 
 const EXAMPLE: &str = "config/vaultlet.example.yaml";
 const PAGE: &str = "docs/configuration.md";
+const CLUSTER: &str = "config/kubernetes.example.yaml";
+const CLUSTER_PAGE: &str = "docs/kubernetes.md";
+/// Where a pod finds what the examples name.
+const PLACES: [&str; 3] =
+    ["/etc/vaultlet/tls/", "/etc/vaultlet/", "/var/run/secrets/kubernetes.io/serviceaccount/"];
 
 /// A key of the schema: its dotted name, `[]` for the entries of a list.
 struct Key {
@@ -82,6 +87,7 @@ fn directory() -> TempDir {
     for name in [
         "ca.pem",
         "ca.crt",
+        "vault-ca.pem",
         "token",
         "tls.crt",
         "tls.key",
@@ -146,17 +152,44 @@ fn what_the_example_has_commented_out_is_right_too() {
 #[test]
 fn the_pages_examples_are_right() {
     let directory = directory();
-    let page = read(PAGE).replace("/var/run/secrets/kubernetes.io/serviceaccount/", "");
-    let blocks = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    // One is a pod's.
-    let blocks: Vec<_> = blocks.filter(|block| !block.starts_with("volumes:")).collect();
-    assert_eq!(blocks.len(), 4);
+    let pages = here(&read(PAGE)) + &read(CLUSTER_PAGE);
+    let blocks = pages.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    // Others are a pod's or the cluster's.
+    let ours = ["audit:", "auth:", "policy:"];
+    let blocks: Vec<_> =
+        blocks.filter(|block| ours.iter().any(|key| block.starts_with(key))).collect();
+    assert_eq!(blocks.len(), 6);
     for block in blocks {
         let file = directory.path().join("vaultlet.yaml");
         std::fs::write(&file, block).unwrap();
         let config = Source { file: Some(file), ..Source::default() }.load();
         assert_ne!(config.unwrap(), Source::default().load().unwrap(), "{block}");
     }
+}
+
+#[test]
+fn the_example_of_a_cluster_is_right() {
+    let directory = directory();
+    let file = directory.path().join("vaultlet.yaml");
+    std::fs::write(&file, here(&read(CLUSTER))).unwrap();
+
+    let config = Source { file: Some(file), ..Source::default() }.load();
+
+    let config = config.map_err(|problems| problems.to_string()).unwrap();
+    let [cluster] = config.auth.kubernetes.as_slice() else { panic!("one cluster") };
+    assert_eq!(cluster.audiences, ["vaultlet"]);
+    assert!(cluster.token_file.is_some() && cluster.ca_file.is_some());
+    let review = cluster.review.as_ref().unwrap();
+    assert!(review.token_file.is_some() && review.ca_file.is_some() && !review.accept_when_down);
+    assert!(cluster.answer_logins);
+    assert!(config.listeners[0].tls.is_some() && config.listeners[0].require_request_header);
+    assert_eq!(config.policy.guardrails.len(), 1);
+    assert!(config.audit.is_some_and(|audit| !audit.fail_open));
+}
+
+/// A text that names files beside it instead of those of a pod.
+fn here(text: &str) -> String {
+    PLACES.iter().fold(text.to_owned(), |text, place| text.replace(place, ""))
 }
 
 #[test]

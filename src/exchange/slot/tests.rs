@@ -132,8 +132,11 @@ fn a_refusal_is_for_those_it_is_about_and_for_a_while() {
 
     world.slot.refuse(Error::Unshareable, until, Some(Arc::clone(&refused.token)));
     assert!(asked(&refused) && !asked(&other));
+    // Two that come in turn do not make each other's refusal forgotten.
+    world.slot.refuse(Error::Unshareable, until, Some(Arc::clone(&other.token)));
+    assert!(asked(&refused) && asked(&other) && !asked(&world.caller(MINUTE)));
     world.slot.refuse(Error::Unshareable, until, None);
-    assert!(asked(&refused) && asked(&other));
+    assert!(asked(&refused) && asked(&other) && asked(&world.caller(MINUTE)));
     world.clock.advance(Duration::from_secs(10));
     assert!(!asked(&refused));
 }

@@ -86,6 +86,20 @@ async fn a_rotation_is_seamless_while_both_keys_are_published() {
 }
 
 #[tokio::test]
+async fn a_new_key_is_known_ten_seconds_after_the_last_fetch() {
+    let cluster = Cluster::start().await;
+    let world = World::new(&[by_address(&cluster)]);
+    world.verify(cluster.token("payments", "api", "a")).await.unwrap();
+    cluster.rotate_keys();
+    let token = cluster.token("payments", "api", "b");
+
+    world.clock.advance(SPACING / 2);
+    refused(world.verify(&token).await);
+    world.clock.advance(SPACING / 2);
+    world.verify(&token).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_empty_or_broken_set_replaces_nothing() {
     let cluster = Cluster::start().await;
     let world = World::new(&[by_address(&cluster)]);

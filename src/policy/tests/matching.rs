@@ -88,11 +88,13 @@ fn a_denial_shadows_what_is_farther_and_beats_what_is_merged() {
 #[test]
 fn the_nearest_rule_governs() {
     for (denied, granted, path) in [
-        ("a/+/c", "a/b*", "a/b/c"),         // the first wildcard stands later
+        ("a/+/c", "a/b*", "a/b/c"), // the first wildcard stands later
+        ("a/+/c/d", "a/b/+/*", "a/b/c/d"),
         ("a/+/c*", "a/+/c", "a/b/c"),       // the path is closed
-        ("a/+/+/d", "a/+/c/d", "a/b/c/d"),  // fewer segments are wild
+        ("a/+/+/*", "a/+/b*", "a/x/b/c"),   // fewer segments are wild
         ("a/+/b*", "a/+/bar*", "a/x/bar1"), // the text is longer
-        ("a/+/+/d", "a/+/c/+", "a/b/c/d"),  // the text is greater
+        ("a/+/c/+", "a/+/+/dd", "a/b/c/dd"),
+        ("a/+/+/d", "a/+/c/+", "a/b/c/d"), // the text is greater
     ] {
         let rules = [format!("{denied}:D, {granted}:R"), format!("{granted}:R, {denied}:D")];
         for rules in rules {
@@ -137,7 +139,9 @@ fn scans_need_their_own_capability_and_old_servers_are_asked_where_they_differ()
     assert_eq!(decides(&acl, Operation::List, "foo"), "deny");
     let text = hcl("foo*:X, foo/*:D");
     assert_eq!(decides(&acl_in(Dialect::Current, &[&text]), Operation::Scan, "foo"), "deny");
-    assert_eq!(decides(&acl_in(Dialect::Old, &[&text]), Operation::Scan, "foo"), "ask");
+    for dialect in [Dialect::Old, Dialect::Unknown] {
+        assert_eq!(decides(&acl_in(dialect, &[&text]), Operation::Scan, "foo"), "ask");
+    }
 }
 
 #[test]

@@ -104,6 +104,7 @@ fn root_may_do_everything_below_its_namespace() {
     let inside = with(&[("root", "ns1")]);
     assert_eq!(decides(&inside, Operation::Read, "ns1/kv/x"), "allow");
     assert_eq!(decides(&inside, Operation::Read, "kv/x"), "deny");
+    assert_eq!(decides(&inside, Operation::Read, "ns1/../kv/x"), "ask");
     let both = with(&[("root", ""), ("default", "")]);
     assert_eq!(decides(&both, Operation::Read, "kv/x"), "ask");
     // A name inside a text is not the policy's name.

@@ -57,7 +57,7 @@ async fn there_is_one_record_of_each_answer_and_no_secret_in_it() {
     ask(&presented(DB, &other, true)).await.expect(403);
     expected.push(("kv_read", "denied", 403, "service_account", "shop"));
     ask(&presented("cubbyhole/x", &other, true)).await.expect(403);
-    expected.push(("api", "denied", 403, "service_account", "shop"));
+    expected.push(("passthrough", "denied", 403, "service_account", "shop"));
     ask(&presented("auth/token/lookup-self", &badge, false)).await.expect(200);
     expected.push(("login", "hit", 200, "vaultlet_token", "api"));
     ask(&presented(DB, &format!("{}x", &jwt[..jwt.len() - 9]), true)).await.expect(403);
@@ -126,8 +126,11 @@ async fn what_cannot_be_recorded_is_not_answered() {
     let jwt = node.jwt(1);
     let body = json!({"role": "payments-api", "jwt": jwt});
     for _ in 0..3 {
-        let calls = [presented(DB, &jwt, true), anew(DB).with("X-Vault-Token", &jwt),
-            Call::new("POST", LOGIN).json(&body)];
+        let calls = [
+            presented(DB, &jwt, true),
+            anew(DB).with("X-Vault-Token", &jwt),
+            Call::new("POST", LOGIN).json(&body),
+        ];
         for call in calls {
             let answer = node.vaultlet.client().send(&call).await;
             let text = received(&answer);

@@ -57,8 +57,8 @@ fn short() -> Value {
     json!({"cache": {"kv": {"ttl": "5s"}}})
 }
 
-fn most_reads(took: Duration) -> usize {
-    1 + (took.as_secs_f64() / 4.0) as usize
+fn most_reads(took: Duration) -> u64 {
+    1 + took.as_secs() / 4
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -68,8 +68,8 @@ async fn two_thousand_cycles_are_one_login_and_one_read_per_ttl() {
 
     assert_eq!(node.upstream(LOGIN), 1);
     assert_eq!(node.upstream(REVOKE), 0);
-    assert_eq!(node.upstream(LOOKUP), (took.as_secs() / 48) as usize, "one per W at most");
-    let reads = node.upstream(DB);
+    assert!(node.upstream(LOOKUP) as u64 <= took.as_secs() / 48, "one per W at most");
+    let reads = node.upstream(DB) as u64;
     assert!((1..=most_reads(took)).contains(&reads), "{reads} reads in {took:?}");
     println!("2,000 cycles in {took:?}: 1 login and {reads} reads upstream");
 }
@@ -82,13 +82,15 @@ async fn where_logins_are_not_answered_each_passes_and_reads_hit() {
 
     assert_eq!(node.upstream(LOGIN), CLIENTS * CYCLES);
     assert_eq!(node.upstream(REVOKE), CLIENTS * CYCLES);
-    let reads = node.upstream(DB);
+    let reads = node.upstream(DB) as u64;
     assert!((1..=most_reads(took)).contains(&reads), "{reads} reads in {took:?}");
 }
 
 #[tokio::test]
 async fn answers_have_the_shape_of_the_servers() {
     let node = Node::new(json!({}), json!({})).await;
+    // Shorter than the service-account token, so that a renewal has something to give.
+    node.team(("payments", "api"), json!({"token_ttl": "20m"})).await;
     let jwt = node.jwt(1);
     let ours = cycle(&node.vaultlet.client(), &jwt, true).await;
     let servers = cycle(&Client::tcp(&node.bao.address()), &jwt, true).await;
@@ -106,11 +108,25 @@ async fn answers_have_the_shape_of_the_servers() {
         let (ours, servers) = (ours.json(), servers.json());
         assert_eq!(shape(&ours), shape(&servers), "{name}\n{ours:#}\n{servers:#}");
         for said in [
-            "/auth/policies", "/auth/token_policies", "/auth/metadata", "/auth/entity_id",
-            "/auth/token_type", "/auth/orphan", "/auth/num_uses", "/auth/renewable",
-            "/data/display_name", "/data/path", "/data/policies", "/data/meta", "/data/type",
-            "/data/entity_id", "/data/orphan", "/data/explicit_max_ttl", "/data/creation_ttl",
-            "/data/data", "/data/renewable",
+            "/auth/policies",
+            "/auth/token_policies",
+            "/auth/metadata",
+            "/auth/entity_id",
+            "/auth/token_type",
+            "/auth/orphan",
+            "/auth/num_uses",
+            "/auth/renewable",
+            "/data/display_name",
+            "/data/path",
+            "/data/policies",
+            "/data/meta",
+            "/data/type",
+            "/data/entity_id",
+            "/data/orphan",
+            "/data/explicit_max_ttl",
+            "/data/creation_ttl",
+            "/data/data",
+            "/data/renewable",
         ] {
             assert_eq!(ours.pointer(said), servers.pointer(said), "{name}: {said}");
         }

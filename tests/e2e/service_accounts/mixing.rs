@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{DB, LOGIN, Node, VALUE, received};
-use crate::client::{Answer, Call, Client};
 use crate::bao::wait_for_kv;
+use crate::client::{Answer, Call, Client};
 use crate::world::{policy, reads};
 
 /// Everything about tokens is allowed, so that it is not the server that refuses.

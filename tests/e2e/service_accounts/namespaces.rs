@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{DB, Node, VALUE, received};
-use crate::client::{Answer, Call, Client};
 use crate::bao::wait_for_kv;
+use crate::client::{Answer, Call, Client};
 use crate::world::{policy, put, reads};
 
 /// The pod may read in the root and in `blue`, and nothing in `green`.

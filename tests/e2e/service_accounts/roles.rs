@@ -45,9 +45,8 @@ async fn the_first_rule_that_matches_names_role_and_mount() {
         kubernetes_role(&root, (mount, name), (namespace, "*"), settings).await;
     }
     let node = Node::before(bao, cluster, section, json!({})).await;
-    let caller = |namespace: &str, account: &str| {
-        node.caller(&node.cluster.token(namespace, account, "p"))
-    };
+    let caller =
+        |namespace: &str, account: &str| node.caller(&node.cluster.token(namespace, account, "p"));
 
     for (namespace, account, expected) in [
         ("batch-1", "late-night", "night"),
@@ -142,7 +141,8 @@ async fn a_role_that_is_not_there_costs_next_to_nothing_and_says_so() {
         for answer in asking.join_all().await {
             let answer = answer.expect_own_error(&[403]);
             let why = message(&answer);
-            let named = ["payments/lost", "\"payments-lost\"", "auth/kubernetes", "create that role"];
+            let named =
+                ["payments/lost", "\"payments-lost\"", "auth/kubernetes", "create that role"];
             assert!(named.iter().all(|part| why.contains(part)), "{why}");
             *statuses.entry(answer.status).or_insert(0) += 1;
         }

@@ -65,7 +65,13 @@ async fn secret(node: &Node, name: &str) -> (String, String) {
 
 async fn holder(node: &Node, name: &str, token: &str) -> Trial {
     let (path, value) = secret(node, name).await;
-    Trial { caller: node.caller(token), path, value }
+    Trial { caller: node.caller(token), path, value, other: None }
+}
+
+/// The same, and somebody else who holds the same policy.
+async fn holder_of_two(node: &Node, name: &str, token: &str) -> Trial {
+    let other = named(node, &format!("other-of-{name}"), &[name]).await;
+    Trial { other: Some(node.caller(&other)), ..holder(node, name, token).await }
 }
 
 /// Tokens with names that the end of the trial can tell: Vault takes any id that root asks for.
@@ -78,7 +84,7 @@ async fn named(node: &Node, name: &str, policies: &[&str]) -> String {
 async fn own_token(node: &Node, trial: usize) -> Trial {
     let name = format!("revoked-{trial}");
     let token = named(node, &name, &[&name]).await;
-    holder(node, &name, &token).await
+    holder_of_two(node, &name, &token).await
 }
 
 async fn revoke_token(node: &Node, trial: usize) {
@@ -92,7 +98,7 @@ async fn child_token(node: &Node, trial: usize) -> Trial {
     let creates = r#"path "auth/token/create" { capabilities = ["update"] }"#;
     policy(&root, "creates", creates).await;
     let parent = named(node, &format!("parent-{trial}"), &["creates", &name]).await;
-    let trial = holder(node, &name, "").await;
+    let trial = holder_of_two(node, &name, "").await;
     let child = token(&root.token(&parent), json!({"policies": [name]})).await;
     Trial { caller: node.caller(&child), ..trial }
 }
@@ -105,7 +111,7 @@ async fn revoke_parent(node: &Node, trial: usize) {
 async fn accessor_token(node: &Node, trial: usize) -> Trial {
     let name = format!("accessor-{trial}");
     let token = named(node, &name, &[&name]).await;
-    holder(node, &name, &token).await
+    holder_of_two(node, &name, &token).await
 }
 
 async fn revoke_accessor(node: &Node, trial: usize) {
@@ -122,7 +128,7 @@ async fn pod_of(node: &Node, name: &str, mount: &str) -> Trial {
     let settings = json!({"token_policies": [name]});
     kubernetes_role(&node.bao.root(), (mount, &role), (name, "app"), settings).await;
     let caller = node.caller(&node.cluster.token(name, "app", "app-1"));
-    Trial { caller, path, value }
+    Trial { caller, path, value, other: None }
 }
 
 async fn edited_pod(node: &Node, trial: usize) -> Trial {
@@ -190,7 +196,8 @@ async fn templated(node: &Node, trial: usize) -> Trial {
     root.post(&path, json!({"metadata": {"team": name}})).await.expect_any(&[200, 204]);
     let value = format!("value-of-{name}");
     put(&root, &format!("meta/{name}/db"), &value).await.expect(200);
-    Trial { caller: node.caller(&token), path: format!("secret/data/meta/{name}/db"), value }
+    let path = format!("secret/data/meta/{name}/db");
+    Trial { caller: node.caller(&token), path, value, other: None }
 }
 
 async fn change_metadata(node: &Node, trial: usize) {
@@ -207,8 +214,9 @@ async fn pod(node: &Node, trial: usize) -> Trial {
     let (path, value) = secret(node, &team).await;
     let (role, settings) = (format!("{team}-app"), json!({"token_policies": [team]}));
     kubernetes_role(&node.bao.root(), ("kubernetes", &role), (&team, "app"), settings).await;
-    let caller = node.caller(&node.cluster.token(&team, "app", &format!("gone-{trial}")));
-    Trial { caller, path, value }
+    let pod =
+        |name: &str| node.caller(&node.cluster.token(&team, "app", &format!("{name}-{trial}")));
+    Trial { caller: pod("gone"), path, value, other: Some(pod("stays")) }
 }
 
 async fn delete_pod(node: &Node, trial: usize) {

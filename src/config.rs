@@ -15,6 +15,7 @@ mod address;
 mod audit;
 mod glob;
 mod kubernetes;
+mod leases;
 mod listen;
 mod overlay;
 mod problem;
@@ -34,6 +35,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 
+pub use leases::{LeaseScope, LeaseStore, Leases, OnRevoke, OnShutdown, StoreKey};
 pub use problem::{Origin, Problem, Problems};
 pub use source::Source;
 
@@ -325,6 +327,8 @@ pub struct Cache {
     pub max_bytes: u64,
     /// Defaults for KV secrets.
     pub kv: Kv,
+    /// What happens to answers with a lease.
+    pub leases: Leases,
     /// Exceptions by path, first match wins.
     pub rules: Vec<Rule>,
 }
@@ -359,6 +363,8 @@ pub struct Rule {
     pub stale_if_sealed: Option<Duration>,
     /// Instead of [`Kv::negative_ttl`].
     pub negative_ttl: Option<Duration>,
+    /// Keep answers without a lease until the end that they name themselves.
+    pub own_end: bool,
 }
 
 /// What is written to standard error.

@@ -102,6 +102,10 @@ fn rivals(key: &str) -> &'static [&'static str] {
         (Some("audit"), Some("unix"), _) => &["file", "stdout"],
         (Some("auth"), Some("file"), Some("jwks")) => &["url"],
         (Some("auth"), Some("url"), Some("jwks")) => &["file"],
+        (Some("cache"), Some("key_file"), Some("store")) => &["transit"],
+        (Some("cache"), name, section) if [name, section].contains(&Some("transit")) => {
+            &["key_file"]
+        }
         _ => &[],
     }
 }

@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 use super::units;
 
 /// Keys that the interface promises and this version does not have.
-const LATER: [&str; 2] = ["cache.leases", "feed"];
+const LATER: [&str; 1] = ["feed"];
 
 /// What every reader needs besides the tree.
 #[derive(Debug)]
@@ -219,6 +219,17 @@ impl<'a> Field<'a> {
         })
     }
 
+    /// A share of a whole within bounds.
+    pub(super) fn share_in(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        let expected = format!("a number from {} to {}", range.start(), range.end());
+        self.read(&expected, "0.5 is a half", |value| match value {
+            Value::Number(text) | Value::Word(text) => {
+                text.parse().ok().filter(|share| range.contains(share))
+            }
+            _ => None,
+        })
+    }
+
     /// A duration of at least `least`.
     pub(super) fn duration(&self, least: Duration) -> Option<Duration> {
         self.duration_in(least..=units::LONGEST)
@@ -229,7 +240,8 @@ impl<'a> Field<'a> {
         self.duration_in(Duration::ZERO..=most)
     }
 
-    fn duration_in(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
+    /// A duration within bounds.
+    pub(super) fn duration_in(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
         let hint = "write a number and a unit: 250ms, 30s, 15m, 24h, 7d";
         let duration = self.read("a duration", hint, |value| units::duration(word(value)?))?;
         self.within(duration, range, units::duration_text)
@@ -315,6 +327,22 @@ impl<'a> Field<'a> {
         };
         self.complain(problem.0, format!("{}, or correct the path", problem.1));
         None
+    }
+
+    /// A path at which a directory can be made, or is.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        let path = self.path()?;
+        let parent = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let wrong = if path.exists() { &path } else { parent };
+        if !wrong.is_dir() {
+            let what = format!("{} is not a directory", wrong.display());
+            self.complain(what, "name one, or a place where one can be made");
+            return None;
+        }
+        Some(path)
     }
 
     /// Reports that something else is written here.

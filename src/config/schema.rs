@@ -5,11 +5,13 @@
 //! default, and `docs/configuration.md` and `config/vaultlet.example.yaml` with both.
 
 mod auth;
+mod leases;
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 
 pub use auth::{Auth, Jwks, Kubernetes, Login, RoleRule, TenantLimits, TokenReview};
+pub use leases::{LeaseStore, Leases, Transit};
 
 /// The JSON Schema of the configuration file.
 pub fn schema() -> Schema {
@@ -209,6 +211,8 @@ pub struct Cache {
     pub max_bytes: Option<Size>,
     /// Lifetimes of KV secrets.
     pub kv: Option<Kv>,
+    /// What happens to answers with a lease.
+    pub leases: Option<Leases>,
     /// Exceptions by path; the first match wins.
     #[schemars(extend("default" = []))]
     pub rules: Option<Vec<Rule>>,
@@ -252,6 +256,9 @@ pub struct Rule {
     pub stale_if_sealed: Option<Duration>,
     /// Instead of `cache.kv.negative_ttl`.
     pub negative_ttl: Option<Duration>,
+    /// Keep answers without a lease until the end they name themselves, as of a certificate.
+    #[schemars(extend("default" = false))]
+    pub own_end: Option<bool>,
 }
 
 /// Where a record of each answer goes.

@@ -1,7 +1,7 @@
 //! The sections of the file: their keys, defaults and bounds.
 //!
-//! `listen` has the listeners, `kubernetes` the service accounts, `audit` the records, `address` the
-//! forms of addresses.
+//! `listen` has the listeners, `kubernetes` the service accounts, `leases` the leased credentials,
+//! `audit` the records, `address` the forms of addresses.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tracing::Level;
 use super::address;
 use super::audit;
 use super::kubernetes;
+use super::leases;
 use super::listen;
 use super::reader::{Field, Section};
 use super::{
@@ -132,6 +133,7 @@ fn cache(cache: &Section<'_>) -> Cache {
             stale_if_sealed: kv.field("stale_if_sealed").duration(ANY).unwrap_or(ANY),
             negative_ttl: kv.field("negative_ttl").duration(ANY).unwrap_or(Duration::from_secs(2)),
         }),
+        leases: cache.field("leases").section(leases::leases),
         rules: rules(&cache.field("rules")),
     }
 }
@@ -158,9 +160,10 @@ fn rule(rule: &Section<'_>) -> Option<Rule> {
     let stale_if_error = rule.field("stale_if_error");
     let stale_if_sealed = rule.field("stale_if_sealed");
     let negative_ttl = rule.field("negative_ttl");
+    let own_end = rule.field("own_end");
 
     let cached = cache.flag().unwrap_or(true);
-    for lifetime in [&ttl, &stale_if_error, &stale_if_sealed, &negative_ttl] {
+    for lifetime in [&ttl, &stale_if_error, &stale_if_sealed, &negative_ttl, &own_end] {
         if !cached && lifetime.given() {
             lifetime.complain("has no effect beside `cache: false`", "remove one of the two");
         }
@@ -176,6 +179,7 @@ fn rule(rule: &Section<'_>) -> Option<Rule> {
         stale_if_error: stale_if_error.duration(ANY),
         stale_if_sealed: stale_if_sealed.duration(ANY),
         negative_ttl: negative_ttl.duration(ANY),
+        own_end: own_end.flag().unwrap_or(false),
     })
 }
 

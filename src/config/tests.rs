@@ -43,7 +43,7 @@ impl Given {
     }
 
     /// What is said, without the name of the directory and the file.
-    fn problems(&self) -> String {
+    pub(super) fn problems(&self) -> String {
         let directory = format!("{}/", self.directory.path().display());
         let said = self.source.load().map(|_| ()).unwrap_err().to_string();
         said.replace(&directory, "").replace("f.yaml:", "")
@@ -93,6 +93,8 @@ fn no_message_repeats_a_secret() {
         "auth.kubernetes.login.role={eyJhbGciOiJSUzI1NiJ9.CAESIJ}",
         "policy.identity.token_file=hvs.CAESIJ",
         "policy.guardrails=[hvs.CAESIJ]",
+        "cache.leases.store={dir: hvs.CAESIJ, key_file: hvs.CAESIJ}",
+        "cache.leases.store.transit={mount: hvs.CAESIJ?, key: hvs.CAESIJ/, token_file: hvs.CAESIJ}",
         "audit=eyJhbGciOiJSUzI1NiJ9.CAESIJ",
         "audit.key_file=hvs.CAESIJ",
         "audit.unix=hvs.CAESIJ",

@@ -136,6 +136,7 @@ mod tests {
             stale_if_error: None,
             stale_if_sealed: None,
             negative_ttl: None,
+            own_end: false,
         };
         let second = Duration::from_secs(1);
         let rules = Rules {

@@ -34,7 +34,10 @@ impl Key {
     fn beside(&self) -> Vec<String> {
         let cluster = ["issuer=https://127.0.0.1", "audiences=vaultlet"];
         let cluster = cluster.map(|set| format!("auth.kubernetes.{set}"));
+        let store = ["dir=leases", "transit.key=vaultlet", "transit.token_file=Cargo.toml"];
+        let store = store.map(|set| format!("cache.leases.store.{set}"));
         match self.name.as_str() {
+            name if name.starts_with("cache.leases.store.") => store.to_vec(),
             "audit.stdout" | "audit.mode" => vec!["audit.file=audit.jsonl".to_owned()],
             name if name.starts_with("audit.") => vec!["audit.stdout=true".to_owned()],
             name if name.starts_with("auth.kubernetes.token_review.") => {
@@ -97,6 +100,7 @@ fn directory() -> TempDir {
         "reader.token",
         "guardrails.hcl",
         "audit.key",
+        "store.key",
     ] {
         std::fs::write(directory.path().join(name), "").unwrap();
     }
@@ -146,6 +150,7 @@ fn what_the_example_has_commented_out_is_right_too() {
     assert!(config.policy.identity.is_some());
     assert_eq!(config.policy.guardrails.len(), 1);
     assert_eq!(config.cache.rules.len(), 2);
+    assert!(config.cache.rules[1].own_end && config.cache.leases.store.is_some());
     assert!(config.audit.unwrap().key_file.is_some());
 }
 
@@ -155,10 +160,10 @@ fn the_pages_examples_are_right() {
     let pages = here(&read(PAGE)) + &read(CLUSTER_PAGE);
     let blocks = pages.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     // Others are a pod's or the cluster's.
-    let ours = ["audit:", "auth:", "policy:"];
+    let ours = ["audit:", "auth:", "cache:", "policy:"];
     let blocks: Vec<_> =
         blocks.filter(|block| ours.iter().any(|key| block.starts_with(key))).collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     for block in blocks {
         let file = directory.path().join("vaultlet.yaml");
         std::fs::write(&file, block).unwrap();

@@ -183,6 +183,14 @@ impl Callers {
         }
     }
 
+    /// What stands for whoever calls: the pod, whatever it brings this time; or else what it
+    /// brought. `token`: what stands for the upstream token.
+    pub fn borrower(&self, caller: &Caller, token: Fingerprint, call: &Call<'_>) -> Fingerprint {
+        let Caller::Pod(pod) = caller else { return token };
+        let pod = pod.holder.pod.as_ref().map(|pod| pod.uid.as_bytes());
+        pod.or(call.headers.token).map_or(token, |own| self.logins.fingerprint(own))
+    }
+
     /// On whose account a caller asks.
     pub fn tenant(&self, caller: &Caller) -> Tenant {
         match caller {
@@ -230,6 +238,14 @@ impl Caller {
                 let credential = &shared.credential;
                 Some((credential.token.expose(), credential.fingerprint))
             }
+        }
+    }
+
+    /// The login it shares, where it does.
+    pub fn slot(&self) -> Option<&Arc<Slot>> {
+        match self {
+            Self::Nobody | Self::Token(_) => None,
+            Self::Pod(pod) => Some(&pod.slot),
         }
     }
 

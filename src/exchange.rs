@@ -47,8 +47,8 @@ const UNSHAREABLE: Duration = Duration::from_mins(5);
 /// The shared logins of all service accounts.
 #[derive(Debug)]
 pub struct Exchange {
-    slots: Mutex<HashMap<Place, Arc<Slot>>>,
-    flights: Flights<Place, (), Result<Arc<Shared>, Error>>,
+    slots: Mutex<HashMap<Arc<Place>, Arc<Slot>>>,
+    flights: Flights<Arc<Place>, (), Result<Arc<Shared>, Error>>,
     /// By cluster.
     roles: Vec<Roles>,
     logins: Arc<Logins>,
@@ -96,6 +96,7 @@ impl Exchange {
             return Err(Error::Malformed("the name of a role is longer than 256 bytes"));
         }
         let place = Place { account: Arc::clone(account), mount: mount.into(), role: role.into() };
+        let place = Arc::new(place);
         let mut slots = self.locked();
         if let Some(slot) = slots.get(&place) {
             return Ok(Arc::clone(slot));
@@ -108,7 +109,7 @@ impl Exchange {
         if slots.len() >= MOST_SLOTS {
             return Err(Error::Throttled("too many service accounts and roles on this node"));
         }
-        let slot = Arc::new(Slot::new(place.clone(), now));
+        let slot = Arc::new(Slot::new(Arc::clone(&place), now));
         slots.insert(place, Arc::clone(&slot));
         Ok(slot)
     }
@@ -183,7 +184,7 @@ impl Exchange {
         &self,
         slot: &Slot,
         caller: &Arc<Verified>,
-        pilot: Pilot<Place, (), Result<Arc<Shared>, Error>>,
+        pilot: Pilot<Arc<Place>, (), Result<Arc<Shared>, Error>>,
     ) -> Result<Arc<Shared>, Error> {
         let made = self.ask_login(slot, caller).await;
         match &made {
@@ -271,7 +272,7 @@ impl Exchange {
     }
 
     /// Never held across an `await`, and nothing panics while it is held.
-    fn locked(&self) -> MutexGuard<'_, HashMap<Place, Arc<Slot>>> {
+    fn locked(&self) -> MutexGuard<'_, HashMap<Arc<Place>, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

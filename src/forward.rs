@@ -14,6 +14,7 @@ use crate::cache::effect::Effect;
 use crate::error::Error;
 use crate::identity::{Facts, Logins, Place};
 use crate::kv::mounts::{Engine, Mounts};
+use crate::lease::Leases;
 use crate::metrics::Route;
 use crate::request::Call;
 use crate::secret::Fingerprint;
@@ -34,6 +35,7 @@ pub struct Forward {
     store: Arc<Store>,
     mounts: Arc<Mounts>,
     logins: Arc<Logins>,
+    leases: Arc<Leases>,
     tunnels: TaskTracker,
     namespace: String,
 }
@@ -43,11 +45,12 @@ impl Forward {
     /// upgraded connections are run, to be waited for before the process ends.
     pub fn new(
         parts: (Arc<Store>, Arc<Mounts>, Arc<Logins>, Arc<Upstream>),
+        leases: Arc<Leases>,
         tunnels: TaskTracker,
         namespace: String,
     ) -> Self {
         let (store, mounts, logins, upstream) = parts;
-        Self { upstream, store, mounts, logins, tunnels, namespace }
+        Self { upstream, store, mounts, logins, leases, tunnels, namespace }
     }
 
     /// Passes a request on, as a part of `errand`, and its answer back.
@@ -117,13 +120,13 @@ impl Forward {
     fn secret_at(&self, path: &str) -> Option<String> {
         let (mount, engine) = self.mounts.find(path, false)?;
         match engine {
-            Engine::KvV1 => Some(path.to_owned()),
+            Engine::KvV1 | Engine::Uncached => Some(path.to_owned()),
             // data, delete, destroy, metadata, subkeys, undelete: one secret, many verbs.
             Engine::KvV2 => {
                 let (_, key) = path[mount..].split_once('/')?;
                 Some(format!("{}data/{key}", &path[..mount]))
             }
-            Engine::Other => None,
+            Engine::Fresh | Engine::Other(_) => None,
         }
     }
 }
@@ -204,20 +207,25 @@ impl<'a> Change<'a> {
     }
 
     fn apply(&self) {
-        let Forward { store, mounts, logins, .. } = self.forward;
+        let Forward { store, mounts, logins, leases, .. } = self.forward;
         match &self.effect {
             Effect::Everything => {
                 store.forget_all();
                 mounts.forget_all();
                 logins.doubt_all();
+                leases.doubt_all();
             }
-            Effect::Logins => logins.doubt_all(),
+            Effect::Logins => {
+                logins.doubt_all();
+                leases.doubt_all();
+            }
             Effect::Nothing => (),
             Effect::OwnLogin => {
                 if let Some(caller) = self.caller {
                     logins.forget(caller);
                 }
                 logins.doubt_children();
+                leases.doubt_all();
             }
             // Its mount may have become known since the request left.
             Effect::Path(path) => {

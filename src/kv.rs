@@ -35,8 +35,8 @@ use answer::Kind;
 use fill::{Landing, Tag};
 use mounts::{Engine, Mounts};
 pub use question::{CacheStatus, Question, Reply};
-pub(crate) use reply::mark;
-use reply::{Serving, reply};
+use reply::reply;
+pub(crate) use reply::{Serving, label, mark};
 use rules::Rules;
 
 /// Reads of KV secrets.
@@ -107,6 +107,11 @@ impl Kv {
     pub fn set_rules(&self, config: &config::Cache) {
         self.rules.store(Arc::new(Rules::new(config)));
         self.store.forget_all();
+    }
+
+    /// The configured lifetimes.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
     /// Answers a read, from memory where that is allowed.
@@ -213,7 +218,7 @@ impl Kv {
     }
 
     /// Has the caller's login looked up in the background.
-    fn look_up(&self, question: &Question<'_>) {
+    pub(crate) fn look_up(&self, question: &Question<'_>) {
         let logins = Arc::clone(&self.logins);
         let credential = logins.credential(question.token, question.fingerprint);
         let (tenant, namespace) = (question.visit.tenant(), question.namespace.cloned());
@@ -354,7 +359,12 @@ impl Kv {
     }
 
     /// Whether the path is that of a secret in a KV mount; asks if nobody knows.
-    async fn is_secret(self: &Arc<Self>, question: &Question<'_>) -> bool {
+    async fn is_secret(&self, question: &Question<'_>) -> bool {
+        self.engine(question).await.is_some() && self.kind(question.read).is_some()
+    }
+
+    /// What is mounted at the path; asks if nobody knows.
+    pub async fn engine(&self, question: &Question<'_>) -> Option<Engine> {
         let path = &question.read.path;
         if self.mounts.find(path, true).is_none() {
             // While the upstream cannot be asked, what was known of the mount is as good as what
@@ -364,10 +374,10 @@ impl Kv {
                 Err(error) => error.trouble().is_none(),
             };
             if answered && self.mounts.find(path, true).is_none() {
-                return false;
+                return None;
             }
         }
-        self.kind(question.read).is_some()
+        self.mounts.find(path, false).map(|(_, engine)| engine)
     }
 
     /// What a read reads, as far as its mount is known; `None` where that is no secret.

@@ -40,6 +40,7 @@ pub mod exchange;
 // Answers.
 pub mod cache;
 pub mod kv;
+pub mod lease;
 
 pub mod forward;
 pub mod route;

@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 mod kubernetes;
 mod labels;
+mod leases;
 mod policies;
 
 pub use kubernetes::{Review, Token};
 pub use labels::{Audited, Cause, Decision, Lookup, Operation, Outcome, Route};
+pub use leases::{Renewal, Revocation};
 
 /// Seconds: a hit takes microseconds, the upstream a millisecond to a minute; 0.05 and 0.2 are the
 /// objectives for retrieval and for generation.
@@ -31,7 +33,8 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     durations: HistogramVec,
-    hit: (IntCounter, Histogram),
+    hit: Hit,
+    lease_hit: Hit,
     upstream_requests: IntCounterVec,
     upstream_durations: HistogramVec,
     upstream_up: IntGaugeVec,
@@ -49,8 +52,12 @@ pub struct Metrics {
     reloads: IntCounterVec,
     audited: IntCounterVec,
     kubernetes: kubernetes::Kubernetes,
+    leases: leases::Leases,
     policies: policies::Policies,
 }
+
+/// The answers from memory of one route.
+type Hit = (IntCounter, Histogram);
 
 impl Metrics {
     /// Registers every series, so that a scrape shows zeros before the first request.
@@ -74,11 +81,17 @@ impl Metrics {
             "Decisions on reads of secrets, by decision and by what decided.",
             &["decision", "source"],
         )?;
+        let hit = |route: Route| {
+            let labels = [route.label(), Outcome::Hit.label()];
+            let code = StatusCode::OK;
+            (
+                requests.with_label_values(&[labels[0], labels[1], code.as_str()]),
+                durations.with_label_values(&labels),
+            )
+        };
         let metrics = Self {
-            hit: (
-                requests.with_label_values(&["kv_read", "hit", "200"]),
-                durations.with_label_values(&["kv_read", "hit"]),
-            ),
+            hit: hit(Route::KvRead),
+            lease_hit: hit(Route::Lease),
             proof: decisions.with_label_values(&["allow", "proof"]),
             requests,
             durations,
@@ -151,6 +164,7 @@ impl Metrics {
                 &["result"],
             )?,
             kubernetes: kubernetes::Kubernetes::new(&series)?,
+            leases: leases::Leases::new(&series)?,
             policies: policies::Policies::new(&series)?,
             registry: series.0,
         };
@@ -164,7 +178,9 @@ impl Metrics {
             self.logins.with_label_values(&[lookup.label()]);
         }
         for cause in [Cause::Expired, Cause::Invalidated, Cause::Size] {
-            self.cache_evictions.with_label_values(&["kv", cause.label()]);
+            for cache in ["kv", "lease"] {
+                self.cache_evictions.with_label_values(&[cache, cause.label()]);
+            }
         }
         for (decision, source) in [("allow", "upstream"), ("deny", "upstream")] {
             self.decisions.with_label_values(&[decision, source]);
@@ -181,7 +197,7 @@ impl Metrics {
         #[cfg(target_os = "linux")]
         self.registry
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        let info = prometheus::IntGauge::with_opts(
+        let info = IntGauge::with_opts(
             Opts::new("vaultlet_build_info", "The program's version; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
@@ -191,10 +207,14 @@ impl Metrics {
 
     /// Counts an answered request.
     pub fn request(&self, route: Route, outcome: Outcome, code: StatusCode, took: Duration) {
-        if let (Route::KvRead, Outcome::Hit, StatusCode::OK) = (route, outcome, code) {
-            self.hit.0.inc();
-            self.hit.1.observe(took.as_secs_f64());
-            return;
+        let hit = match (route, outcome, code) {
+            (Route::KvRead, Outcome::Hit, StatusCode::OK) => Some(&self.hit),
+            (Route::Lease, Outcome::Hit, StatusCode::OK) => Some(&self.lease_hit),
+            _ => None,
+        };
+        if let Some((count, duration)) = hit {
+            count.inc();
+            return duration.observe(took.as_secs_f64());
         }
         let (route, result) = (route.label(), outcome.label());
         self.requests.with_label_values(&[route, result, code.as_str()]).inc();
@@ -223,13 +243,22 @@ impl Metrics {
 
     /// Records how much the cache of secrets holds.
     pub fn cache_size(&self, entries: u64, bytes: u64) {
-        self.cache_entries.with_label_values(&["kv"]).set(entries.try_into().unwrap_or(i64::MAX));
-        self.cache_bytes.with_label_values(&["kv"]).set(bytes.try_into().unwrap_or(i64::MAX));
+        self.size("kv", entries, bytes);
+    }
+
+    fn size(&self, cache: &'static str, entries: u64, bytes: u64) {
+        for (gauge, size) in [(&self.cache_entries, entries), (&self.cache_bytes, bytes)] {
+            gauge.with_label_values(&[cache]).set(size.try_into().unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts an entry that was dropped.
     pub fn evicted(&self, cause: Cause) {
-        self.cache_evictions.with_label_values(&["kv", cause.label()]).inc();
+        self.dropped("kv", cause);
+    }
+
+    fn dropped(&self, cache: &'static str, cause: Cause) {
+        self.cache_evictions.with_label_values(&[cache, cause.label()]).inc();
     }
 
     /// Counts what was learnt of a token.
@@ -300,6 +329,12 @@ impl Series {
         Ok(made)
     }
 
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        let made = IntGauge::new(name, help)?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
         let made = IntGaugeVec::new(Opts::new(name, help), labels)?;
         self.0.register(Box::new(made.clone()))?;
@@ -341,7 +376,9 @@ mod tests {
     fn an_answer_is_counted_once_under_its_labels() {
         let metrics = Metrics::new().unwrap();
 
-        metrics.request(Route::KvRead, Outcome::Hit, StatusCode::OK, Duration::from_micros(9));
+        for route in [Route::KvRead, Route::Lease] {
+            metrics.request(route, Outcome::Hit, StatusCode::OK, Duration::from_micros(9));
+        }
         metrics.request(
             Route::List,
             Outcome::Shed,
@@ -352,6 +389,7 @@ mod tests {
         let text = metrics.render().unwrap();
         for series in [
             r#"vaultlet_requests_total{code="200",result="hit",route="kv_read"} 1"#,
+            r#"vaultlet_requests_total{code="200",result="hit",route="lease"} 1"#,
             r#"vaultlet_requests_total{code="503",result="shed",route="list"} 1"#,
             "vaultlet_shed_requests_total 1",
         ] {

@@ -18,7 +18,7 @@ use hyper::body::Body as _;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 
 use crate::body::{self, Body, Response};
 use crate::cache::effect::reads;
@@ -29,10 +29,12 @@ use crate::forward::Forward;
 use crate::guardrails::Guardrails;
 use crate::identity;
 use crate::kv::mounts::Mounts;
-use crate::kv::{self, CacheStatus, Kv, Question, Reply};
+use crate::kv::{self, CacheStatus, Kv, Question};
+use crate::lease::{self, Leases, Wish};
 use crate::metrics::{Outcome, Route};
-use crate::request::{Asked, Call, NAMESPACE};
+use crate::request::{Asked, Call, NAMESPACE, Read};
 use crate::route;
+use crate::secret::Fingerprint;
 use crate::tenant::{Tenant, Tenants, Visit};
 
 /// Everything needed to answer requests.
@@ -40,6 +42,7 @@ use crate::tenant::{Tenant, Tenants, Visit};
 pub struct Proxy {
     callers: Arc<Callers>,
     kv: Arc<Kv>,
+    leases: Arc<Leases>,
     forward: Forward,
     mounts: Arc<Mounts>,
     tenants: Arc<Tenants>,
@@ -84,8 +87,7 @@ impl Proxy {
     pub fn new(
         config: &Config,
         callers: Arc<Callers>,
-        kv: Arc<Kv>,
-        forward: Forward,
+        (kv, leases, forward): (Arc<Kv>, Arc<Leases>, Forward),
         mounts: Arc<Mounts>,
         tenants: Arc<Tenants>,
         guardrails: Arc<Guardrails>,
@@ -95,6 +97,7 @@ impl Proxy {
         Ok(Self {
             callers,
             kv,
+            leases,
             forward,
             mounts,
             tenants,
@@ -149,7 +152,7 @@ impl Proxy {
         &self,
         call: &Call<'_>,
         head: &Parts,
-        body: Body,
+        mut body: Body,
         caller: &Caller,
         visit: &Visit<'_>,
     ) -> Answer {
@@ -162,25 +165,15 @@ impl Proxy {
                 return Answer::failed(self.route(call), error);
             }
         }
-        let read = call.read(&self.namespace).filter(|_| self.cached(caller));
+        let credential = caller.credential(call).filter(|_| self.cached(caller));
         let (mut route, mut cache) = (None, CacheStatus::Silent);
-        if let (Some(read), Some((token, fingerprint))) = (read, caller.credential(call)) {
-            let question = Question {
-                read: &read,
-                token,
-                fingerprint,
-                signature: caller.signature(),
-                visit,
-                directive: call.headers.directive,
-                target: head.uri.path_and_query().unwrap_or(&ROOT),
-                headers: &head.headers,
-                namespace: head.headers.get(NAMESPACE).or(self.namespace_header.as_ref()),
-            };
+        if let (Some(read), Some(credential)) = (call.read(&self.namespace), credential) {
+            let question = self.question(call, head, &read, credential, caller, visit);
             match self.kv.read(&question).await {
-                Ok(Reply::Serve(response, outcome)) => {
+                Ok(kv::Reply::Serve(response, outcome)) => {
                     return Answer { route: Route::KvRead, outcome, response: Ok(response) };
                 }
-                Ok(Reply::Forward(status)) => {
+                Ok(kv::Reply::Forward(status)) => {
                     (route, cache) = (Some(route::of_read(&read, &self.mounts)), status);
                 }
                 Err(error) => {
@@ -188,13 +181,54 @@ impl Proxy {
                 }
             }
         }
-        let route = route.unwrap_or_else(|| self.route(call));
+        let route = route.filter(|route| route.is_kv()).unwrap_or_else(|| self.route(call));
         if let (Caller::Pod(_), Some(why)) = (caller, mixes(call, route.is_kv())) {
             return Answer::failed(route, Error::Denied(why));
+        }
+        let read = call.generates(&self.namespace).filter(|_| !route.is_kv());
+        if let (Some(read), Some(credential)) = (read, credential) {
+            let question = self.question(call, head, &read, credential, caller, visit);
+            let wish = Wish {
+                question: &question,
+                slot: caller.slot(),
+                borrower: self.callers.borrower(caller, credential.1, call),
+                writes: call.method() != Method::GET,
+            };
+            match self.leases.answer(&wish, body).await {
+                Ok(lease::Reply::Serve(response, outcome)) => {
+                    let none = outcome == Outcome::Bypass;
+                    let route = if none { route } else { Route::Lease };
+                    return Answer { route, outcome, response: Ok(response) };
+                }
+                Ok(lease::Reply::Forward(rest, status)) => (body, cache) = (rest, status),
+                Err(error) => return Answer::failed(Route::Lease, error),
+            }
         }
         let mut request = Request::from_parts(head.clone(), body);
         caller.sign(request.headers_mut());
         self.pass(route, cache, visit, request).await
+    }
+
+    fn question<'q>(
+        &'q self,
+        call: &'q Call<'_>,
+        head: &'q Parts,
+        read: &'q Read<'q>,
+        (token, fingerprint): (&'q [u8], Fingerprint),
+        caller: &'q Caller,
+        visit: &'q Visit<'q>,
+    ) -> Question<'q> {
+        Question {
+            read,
+            token,
+            fingerprint,
+            signature: caller.signature(),
+            visit,
+            directive: call.headers.directive,
+            target: head.uri.path_and_query().unwrap_or(&ROOT),
+            headers: &head.headers,
+            namespace: head.headers.get(NAMESPACE).or(self.namespace_header.as_ref()),
+        }
     }
 
     async fn pass(

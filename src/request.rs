@@ -95,6 +95,23 @@ impl<'r> Call<'r> {
         }
     }
 
+    /// What this request would be answered with a credential for, if its meaning is beyond doubt:
+    /// it reads or writes below a mount, and nothing but path, query and body decides the answer.
+    /// Whether there is a credential in the answer is for that to say. `default`: the namespace of
+    /// requests that name none.
+    pub fn generates(&self, default: &'r str) -> Option<Read<'r>> {
+        let reads = self.method == Method::GET && !self.body;
+        let writes = self.method == Method::POST || self.method == Method::PUT;
+        if !(reads || writes) || !self.headers.plain {
+            return None;
+        }
+        let path = self.target.plain()?;
+        match path.split_once('/') {
+            None | Some(("auth" | "cubbyhole" | "identity" | "sys", _)) => None,
+            Some(_) => Some(Read::of(self.namespace(default)?, path, None, ReadKind::Secret)),
+        }
+    }
+
     /// This request as a cacheable read, if it is beyond doubt one. `default`: the namespace of
     /// requests that name none.
     pub fn read(&self, default: &'r str) -> Option<Read<'r>> {
@@ -111,13 +128,19 @@ impl<'r> Call<'r> {
         if kind == ReadKind::Mount && version.is_some() {
             return None;
         }
+        Some(Read::of(namespace, path, version, kind))
+    }
+}
+
+impl<'r> Read<'r> {
+    fn of(namespace: &'r str, path: &'r str, version: Option<u32>, kind: ReadKind) -> Self {
         let path = if namespace.is_empty() {
             Cow::Borrowed(path)
         } else {
             Cow::Owned(format!("{namespace}/{path}"))
         };
         let namespace = if namespace.is_empty() { 0 } else { namespace.len() + 1 };
-        Some(Read { path, version, namespace, kind })
+        Self { path, version, namespace, kind }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::uri::PathAndQuery;
@@ -33,7 +34,7 @@ use pool::{Pool, Switch};
 use upload::Upload;
 pub use whole::Whole;
 
-/// A request without a body, which can be sent as often as it may.
+/// A request with all that it needs at hand, which can be sent as often as it may.
 #[derive(Clone, Debug)]
 pub struct Ask {
     /// The verb.
@@ -42,6 +43,8 @@ pub struct Ask {
     pub target: PathAndQuery,
     /// End-to-end headers, the caller's credential among them.
     pub headers: HeaderMap,
+    /// Its body; empty: none.
+    pub body: Bytes,
     /// On whose account.
     pub tenant: Tenant,
     /// Whether it waits for that tenant's turn.
@@ -51,7 +54,8 @@ pub struct Ask {
 impl Ask {
     /// A `GET` of `target` on the account of `tenant`.
     pub fn get(target: PathAndQuery, headers: HeaderMap, tenant: Tenant) -> Self {
-        Self { method: Method::GET, target, headers, tenant, waits: Arc::default() }
+        let (body, waits) = Default::default();
+        Self { method: Method::GET, target, headers, body, tenant, waits }
     }
 }
 
@@ -169,6 +173,26 @@ impl Upstream {
             Whole::take(answer, limit, Arc::new(place)).await
         };
         let whole = tokio::time::timeout(self.timeout, told);
+        whole.await.unwrap_or(Err(Error::Timeout(self.timeout)))
+    }
+
+    /// Asks for something that may not be asked twice, and takes in the whole answer, as
+    /// [`tell`](Self::tell) does. A standby's redirect, which has done nothing, is followed.
+    ///
+    /// # Errors
+    /// The upstream did not answer in whole and in time.
+    pub async fn ask_once(
+        &self,
+        operation: Operation,
+        ask: &Ask,
+        limit: usize,
+    ) -> Result<Whole, Error> {
+        let asked = async {
+            let (place, node) = self.admit(ask.tenant, &ask.waits).await?;
+            let answer = self.attempt_or_follow(operation, &node, ask).await?;
+            Whole::take(answer, limit, Arc::new(place)).await
+        };
+        let whole = tokio::time::timeout(self.timeout, asked);
         whole.await.unwrap_or(Err(Error::Timeout(self.timeout)))
     }
 
@@ -291,7 +315,7 @@ impl Upstream {
 
     /// Asks one address for its health, outside the bound on requests in flight: a full house is
     /// no reason to call the upstream down.
-    async fn probe(&self, node: &health::Node) -> Result<(StatusCode, bytes::Bytes), Error> {
+    async fn probe(&self, node: &health::Node) -> Result<(StatusCode, Bytes), Error> {
         const PATIENCE: Duration = Duration::from_secs(2);
         const LIMIT: usize = 64 * 1024;
         let target = PathAndQuery::from_static("/v1/sys/health");
@@ -317,13 +341,14 @@ impl Ask {
             method: request.method().clone(),
             target: request.uri().path_and_query()?.clone(),
             headers: request.headers().clone(),
+            body: Bytes::new(),
             tenant,
             waits: Arc::default(),
         })
     }
 
     fn request(&self) -> Result<Request<Body>, Error> {
-        let mut request = Request::new(body::empty());
+        let mut request = Request::new(body::full(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() =
             Uri::builder().path_and_query(self.target.clone()).build().map_err(Error::garbage)?;

@@ -19,6 +19,7 @@ use crate::identity::Logins;
 use crate::kubernetes::Issuers;
 use crate::kv::Kv;
 use crate::kv::mounts::Mounts;
+use crate::lease::Leases;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::refusals::Refusals;
@@ -42,6 +43,7 @@ pub struct Parts {
     pub(super) callers: Arc<Callers>,
     pub(super) policies: Option<Arc<Policies>>,
     pub(super) kv: Arc<Kv>,
+    pub(super) leases: Arc<Leases>,
     pub(super) audit: Option<Arc<Audit>>,
     pub(super) guardrails: Arc<Guardrails>,
     pub(super) refusals: Arc<Refusals>,
@@ -107,14 +109,24 @@ impl Parts {
             its_clock,
             counts,
         ));
+        let (its_clock, counts) = counted();
+        let leases = Arc::new(Leases::new(
+            config.cache.leases.clone(),
+            namespace.clone(),
+            (Arc::clone(&kv), Arc::clone(&store), Arc::clone(&logins), Arc::clone(&upstream)),
+            Arc::clone(&tenants),
+            policies.clone(),
+            its_clock,
+            counts,
+        ));
         let guardrails = Arc::new(Guardrails::load(&config.policy.guardrails)?);
         let tunnels = TaskTracker::new();
-        let forward = Forward::new(answering(), tunnels.clone(), namespace.clone());
+        let shared = Arc::clone(&leases);
+        let forward = Forward::new(answering(), shared, tunnels.clone(), namespace.clone());
         let proxy = Proxy::new(
             config,
             Arc::clone(&callers),
-            Arc::clone(&kv),
-            forward,
+            (Arc::clone(&kv), Arc::clone(&leases), forward),
             Arc::clone(&mounts),
             Arc::clone(&tenants),
             Arc::clone(&guardrails),
@@ -146,6 +158,7 @@ impl Parts {
             callers,
             policies,
             kv,
+            leases,
             audit,
             guardrails,
             refusals,

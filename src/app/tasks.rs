@@ -34,6 +34,7 @@ pub(super) fn start(
         spawn(Box::pin(task));
     }
     spawn(Box::pin(Arc::clone(&parts.exchange).look_after()));
+    spawn(Box::pin(Arc::clone(&parts.leases).look_after()));
     if let Some(policies) = parts.policies.clone() {
         spawn(Box::pin(policies.look_after()));
     }
@@ -45,6 +46,7 @@ fn forget_other_clusters(parts: &Parts) -> impl Future<Output = ()> + Send + use
     let mut cluster = parts.upstream.cluster();
     let store = Arc::clone(&parts.store);
     let (mounts, logins) = (Arc::clone(&parts.mounts), Arc::clone(&parts.logins));
+    let leases = Arc::clone(&parts.leases);
     async move {
         // The first id is news of nothing: what was read before it came from that cluster.
         let mut first = cluster.borrow_and_update().is_none();
@@ -52,6 +54,7 @@ fn forget_other_clusters(parts: &Parts) -> impl Future<Output = ()> + Send + use
             if !std::mem::take(&mut first) {
                 store.forget_all();
                 mounts.forget_all();
+                leases.forget_all();
             }
             logins.doubt_all();
         }
@@ -64,6 +67,7 @@ fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
     let (store, logins) = (Arc::clone(&parts.store), Arc::clone(&parts.logins));
     let (tenants, issuers) = (Arc::clone(&parts.tenants), Arc::clone(&parts.issuers));
     let (callers, policies) = (Arc::clone(&parts.callers), parts.policies.clone());
+    let leases = Arc::clone(&parts.leases);
     async move {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -72,6 +76,7 @@ fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
             tenants.tidy();
             issuers.tidy();
             callers.tidy();
+            leases.tidy();
             if let Some(policies) = &policies {
                 policies.tidy();
             }

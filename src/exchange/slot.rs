@@ -53,7 +53,7 @@ pub struct Shared {
 #[derive(Debug)]
 pub struct Slot {
     /// Whose.
-    pub place: Place,
+    pub place: Arc<Place>,
     /// On whose account its logins are made.
     pub tenant: Tenant,
     current: ArcSwapOption<Shared>,
@@ -111,7 +111,7 @@ impl Shared {
 }
 
 impl Slot {
-    pub(super) fn new(place: Place, now: Time) -> Self {
+    pub(super) fn new(place: Arc<Place>, now: Time) -> Self {
         Self {
             login_path: format!("auth/{}/login", place.mount).into(),
             badges: Roll::default(),
@@ -135,7 +135,7 @@ impl Slot {
     }
 
     /// The login, if its lease goes on.
-    pub(super) fn good(&self, now: Time) -> Option<Arc<Shared>> {
+    pub fn good(&self, now: Time) -> Option<Arc<Shared>> {
         self.current.load_full().filter(|shared| now < shared.expires)
     }
 
@@ -149,6 +149,11 @@ impl Slot {
         if younger {
             self.youngest.store(Some(Arc::clone(caller)));
         }
+    }
+
+    /// Notes that it is needed, though no caller has come: what was issued to it is in use.
+    pub fn keep(&self, now: Time) {
+        self.used.reach(now);
     }
 
     /// The caller whose token lives longest, if it still does.

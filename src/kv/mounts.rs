@@ -21,8 +21,12 @@ pub enum Engine {
     KvV1,
     /// KV version 2.
     KvV2,
-    /// Anything else, KV with leases included: never cached here.
-    Other,
+    /// KV whose reads are leased, or that is not to be cached: no KV to this module.
+    Uncached,
+    /// One whose answers are made for one request: nobody shares them.
+    Fresh,
+    /// Anything else, by its type as metrics show it.
+    Other(&'static str),
 }
 
 /// The mounts known, by namespace and path with a slash at the end.
@@ -43,6 +47,22 @@ struct Mount {
 
 /// More mounts than this are not worth knowing on one node.
 const MOST_MOUNTS: usize = 4096;
+
+/// Types of engines that metrics tell apart.
+const TYPES: [&str; 12] = [
+    "ad",
+    "aws",
+    "azure",
+    "consul",
+    "database",
+    "gcp",
+    "kubernetes",
+    "ldap",
+    "nomad",
+    "openldap",
+    "pki",
+    "rabbitmq",
+];
 
 /// `data` of the answer (OpenBao `internal/vault/logical_system.go`, `pathInternalUIMountRead`).
 #[derive(Deserialize)]
@@ -125,13 +145,17 @@ impl Mounts {
 impl Data {
     fn engine(&self) -> Engine {
         let option = |name: &str| self.options.as_ref()?.get(name).map(String::as_str);
-        if self.config.force_no_cache || option("leased_passthrough") == Some("true") {
-            return Engine::Other;
-        }
+        let uncached = self.config.force_no_cache || option("leased_passthrough") == Some("true");
         match (self.engine.as_str(), option("version")) {
+            ("kv" | "generic", _) if uncached => Engine::Uncached,
             ("kv", Some("2")) => Engine::KvV2,
             ("kv", None | Some("" | "1")) | ("generic", _) => Engine::KvV1,
-            _ => Engine::Other,
+            ("kv", _) => Engine::Uncached,
+            _ if self.config.force_no_cache => Engine::Fresh,
+            ("kmip" | "ssh" | "totp" | "transform" | "transit", _) => Engine::Fresh,
+            (engine, _) => Engine::Other(
+                TYPES.iter().find(|known| **known == engine).copied().unwrap_or("other"),
+            ),
         }
     }
 }
@@ -167,10 +191,10 @@ mod tests {
         let mounts = Mounts::new(Duration::from_mins(1), Clock::manual());
 
         learn(&mounts, "kv/", r#"{"version":"1","leased_passthrough":"true"}"#, "a");
-        assert_eq!(mounts.find("kv/x", true), Some((3, Engine::Other)));
+        assert_eq!(mounts.find("kv/x", true), Some((3, Engine::Uncached)));
         let body = br#"{"data":{"path":"c/","type":"kv","config":{"force_no_cache":true}}}"#;
         mounts.learn("", "c/x", StatusCode::OK, body);
-        assert_eq!(mounts.find("c/x", true), Some((2, Engine::Other)));
+        assert_eq!(mounts.find("c/x", true), Some((2, Engine::Uncached)));
     }
 
     #[test]
@@ -192,6 +216,6 @@ mod tests {
         mounts.learn("ns1", "token/x", StatusCode::FORBIDDEN, body);
         assert_eq!(mounts.find("ns1/token/x", false), None);
         mounts.learn("ns1", "token/x", StatusCode::OK, body);
-        assert_eq!(mounts.find("ns1/token/x", false), Some((10, Engine::Other)));
+        assert_eq!(mounts.find("ns1/token/x", false), Some((10, Engine::Other("other"))));
     }
 }

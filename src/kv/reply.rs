@@ -1,7 +1,9 @@
 //! Answers as callers see them, with what they say about the cache.
 
+use std::time::Duration;
+
 use hyper::StatusCode;
-use hyper::header::{AGE, HeaderName, HeaderValue};
+use hyper::header::{AGE, HeaderMap, HeaderName, HeaderValue};
 
 use crate::body::{self, Response};
 use crate::cache::entry::Entry;
@@ -15,7 +17,7 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// How an entry came to be served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Serving {
+pub(crate) enum Serving {
     /// It was there already, and good.
     Hit,
     /// It was there already, and the upstream could not be asked for a newer one.
@@ -38,10 +40,15 @@ impl Serving {
     /// How `entry` serves a request that came at `began`: as what was there, or as what came
     /// meanwhile.
     pub(super) fn since(began: Time, entry: &Entry) -> Self {
-        if entry.answered <= began { Self::Hit } else { Self::Collapsed }
+        Self::of(began, entry.answered)
     }
 
-    pub(super) fn outcome(self) -> Outcome {
+    /// How what came at `answered` serves a request that came at `began`.
+    pub(crate) fn of(began: Time, answered: Time) -> Self {
+        if answered <= began { Self::Hit } else { Self::Collapsed }
+    }
+
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
             Self::Collapsed => Outcome::Collapsed,
             Self::Hit => Outcome::Hit,
@@ -72,20 +79,24 @@ pub(super) fn reply(
     if let Some(namespace) = namespace {
         headers.insert(NAMESPACE, namespace.clone());
     }
-    let from_memory = matches!(serving, Serving::Hit | Serving::Stale);
-    headers.insert(X_CACHE, HeaderValue::from_static(if from_memory { "HIT" } else { "MISS" }));
-    headers.insert(AGE, HeaderValue::from(now.since(entry.asked).as_secs()));
-    headers.insert(CACHE_STATUS, status(entry, serving, now));
+    let left = entry.until(None).since(now);
+    label(headers, serving, now.since(entry.asked), left);
     response
 }
 
-/// RFC 9211.
-fn status(entry: &Entry, serving: Serving, now: Time) -> HeaderValue {
+/// Says how an answer of this `age` was come by (RFC 9211), and for how much longer it is good.
+pub(crate) fn label(headers: &mut HeaderMap, serving: Serving, age: Duration, left: Duration) {
+    let from_memory = matches!(serving, Serving::Hit | Serving::Stale);
+    headers.insert(X_CACHE, HeaderValue::from_static(if from_memory { "HIT" } else { "MISS" }));
+    headers.insert(AGE, HeaderValue::from(age.as_secs()));
+    headers.insert(CACHE_STATUS, status(serving, left));
+}
+
+fn status(serving: Serving, left: Duration) -> HeaderValue {
     match serving {
         Serving::Collapsed => HeaderValue::from_static("vaultlet; fwd=miss; collapsed"),
         Serving::Hit => {
-            let left = entry.until(None).since(now).as_secs();
-            let status = format!("vaultlet; hit; ttl={left}");
+            let status = format!("vaultlet; hit; ttl={}", left.as_secs());
             HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static("vaultlet; hit"))
         }
         Serving::Owed => HeaderValue::from_static("vaultlet; fwd=bypass; detail=use-counted"),

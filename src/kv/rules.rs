@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cache::entry::Life;
 use crate::clock::Time;
 use crate::config;
+use crate::error::Trouble;
 
 /// The configured lifetimes.
 #[derive(Debug)]
@@ -22,6 +23,26 @@ impl Rules {
     /// Whether answers for `path` may be kept at all.
     pub fn cached(&self, path: &str) -> bool {
         self.of(path).is_none_or(|rule| rule.cache)
+    }
+
+    /// Whether answers for `path` without a lease are kept to the end they name themselves.
+    pub fn own_end(&self, path: &str) -> bool {
+        self.of(path).is_some_and(|rule| rule.own_end)
+    }
+
+    /// How long an answer for `path` is good without being asked for again.
+    pub fn ttl(&self, path: &str) -> Duration {
+        self.of(path).and_then(|rule| rule.ttl).unwrap_or(self.kv.ttl)
+    }
+
+    /// How long past its window what is known for `path` is believed under `trouble`.
+    pub fn grace(&self, path: &str, trouble: Trouble) -> Duration {
+        let rule = self.of(path);
+        let (own, default) = match trouble {
+            Trouble::Failing => (rule.and_then(|it| it.stale_if_error), self.kv.stale_if_error),
+            Trouble::Sealed => (rule.and_then(|it| it.stale_if_sealed), self.kv.stale_if_sealed),
+        };
+        own.unwrap_or(default)
     }
 
     /// The life of an answer for `path`, `asked` for then and read `now`: a secret, or (not

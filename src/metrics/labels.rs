@@ -77,6 +77,8 @@ impl Outcome {
 /// What the upstream was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Operation {
+    /// What a token may do.
+    Capabilities,
     /// What decides about somebody, for `vaultlet explain`.
     Explain,
     /// A caller's request, passed on.
@@ -85,6 +87,14 @@ pub enum Operation {
     Health,
     /// A KV secret for the cache.
     KvRead,
+    /// A leased credential.
+    LeaseIssue,
+    /// Whether a lease is there.
+    LeaseLookup,
+    /// More time for a lease.
+    LeaseRenew,
+    /// The end of a lease.
+    LeaseRevoke,
     /// A shared login.
     Login,
     /// What a token is.
@@ -100,10 +110,15 @@ pub enum Operation {
 impl Operation {
     pub(super) const fn label(self) -> &'static str {
         match self {
+            Self::Capabilities => "capabilities",
             Self::Explain => "explain",
             Self::Forward => "forward",
             Self::Health => "health",
             Self::KvRead => "kv_read",
+            Self::LeaseIssue => "lease_issue",
+            Self::LeaseLookup => "lease_lookup",
+            Self::LeaseRenew => "lease_renew",
+            Self::LeaseRevoke => "lease_revoke",
             Self::Login => "login",
             Self::LookupSelf => "lookup_self",
             Self::Mount => "mount",

@@ -59,6 +59,11 @@ impl<'r> Target<'r> {
         self.exact.map(|exact| (exact.path, exact.version))
     }
 
+    /// The path below `/v1/`, if it is beyond doubt, whatever the query.
+    pub fn plain(&self) -> Option<&'r str> {
+        safe(self.path)
+    }
+
     /// The path below `/v1/` as the server's router sees it, decoded once; `None` if it is not
     /// below `/v1/`, or cannot be decoded, which the server refuses.
     pub fn decoded(&self) -> Option<Vec<u8>> {

@@ -14,7 +14,7 @@ impl World {
         let clock = Clock::manual();
         let account = Arc::clone(&Verified::for_tests(clock.now()).account);
         let place = Place { account, mount: "kubernetes".into(), role: "app".into() };
-        let slot = Slot::new(place, clock.now());
+        let slot = Slot::new(Arc::new(place), clock.now());
         Self { clock, slot }
     }
 

@@ -1,0 +1,441 @@
+//! May a leased credential that is held here be handed out, and if not, what does the upstream
+//! give?
+//!
+//! [`Leases::answer`] is the whole of it. Each owner has one live credential for each request,
+//! however many callers. It is handed out while four things are young enough: the lease and the token
+//! it was issued to live; the caller's login was looked up within W; its right to the request was
+//! proven within W; and the lease was known to be there within `check_after`. Whatever is missing is
+//! asked for first. It is renewed, and succeeded before its longest life is over, by [`keeper`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use quick_cache::sync::Cache;
+use tokio::sync::{Notify, oneshot};
+
+use crate::body::{self, Body, Response};
+use crate::cache::Store;
+use crate::clock::{Clock, Time};
+use crate::config::{self, LeaseScope};
+use crate::error::Error;
+use crate::exchange::Slot;
+use crate::flight::{Flights, Seat};
+use crate::identity::{Logins, Standing};
+use crate::kv::mounts::Engine;
+use crate::kv::{CacheStatus, Kv, Question, Serving};
+use crate::metrics::{Metrics, Outcome};
+use crate::request::Directive;
+use crate::secret::Fingerprint;
+use crate::snapshot::Policies;
+use crate::tenant::Tenants;
+use crate::upstream::Upstream;
+
+pub mod agenda;
+pub mod answer;
+mod ask;
+pub mod canonical;
+mod failures;
+mod held;
+mod issue;
+mod keeper;
+mod key;
+mod life;
+mod reply;
+mod table;
+mod vouch;
+
+use failures::Failures;
+use held::{Lease, Seen, Windows};
+use issue::{Issued, Landing};
+
+use key::{Key, Owner, Request};
+use life::Plan;
+use table::Table;
+use vouch::Vouched;
+
+/// The leased credentials of this node.
+#[derive(Debug)]
+pub struct Leases {
+    table: Table,
+    flights: Flights<Key, (), Landing>,
+    vouchings: Flights<u64, (), Vouched>,
+    failures: Failures,
+    /// Requests whose answers hold no credential, and when that was seen.
+    unleased: Cache<Request, Time>,
+    /// How many doubts were cast on all of them.
+    epoch: AtomicU64,
+    /// Told when the next thing to be done may be sooner than was thought.
+    sooner: Notify,
+    kv: Arc<Kv>,
+    store: Arc<Store>,
+    logins: Arc<Logins>,
+    upstream: Arc<Upstream>,
+    tenants: Arc<Tenants>,
+    policies: Option<Arc<Policies>>,
+    config: config::Leases,
+    /// That of requests that name none.
+    namespace: String,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+/// A request that may be answered with a leased credential, and who makes it.
+#[derive(Debug)]
+pub struct Wish<'r> {
+    /// What is asked for, and with which token.
+    pub question: &'r Question<'r>,
+    /// Where that token is a login that others share.
+    pub slot: Option<&'r Arc<Slot>>,
+    /// What stands for whoever gets the answer.
+    pub borrower: Fingerprint,
+    /// Whether it is a write, whose body counts.
+    pub writes: bool,
+}
+
+/// What became of a [`Wish`].
+pub enum Reply {
+    /// It is no wish for a credential, or not one that is kept: the caller's request is to be
+    /// forwarded as it came.
+    Forward(Body, CacheStatus),
+    /// An answer.
+    Serve(Response, Outcome),
+}
+
+/// What became of handing out one that is held.
+enum Lent {
+    Reply(Response, Outcome),
+    /// There is none any more.
+    Gone,
+    /// The upstream decides about this caller.
+    Pass,
+    Failed(Error),
+}
+
+/// A request for a credential is a few words.
+const LARGEST_WISH: usize = 64 * 1024;
+
+/// Requests remembered for having no credential for an answer.
+const MOST_UNLEASED: usize = 10_000;
+
+/// And for how long: a role may be told to issue leases.
+const UNLEASED_FOR: std::time::Duration = std::time::Duration::from_mins(5);
+
+impl Leases {
+    /// Over the given parts; holds none yet.
+    pub fn new(
+        config: config::Leases,
+        namespace: String,
+        parts: (Arc<Kv>, Arc<Store>, Arc<Logins>, Arc<Upstream>),
+        tenants: Arc<Tenants>,
+        policies: Option<Arc<Policies>>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (kv, store, logins, upstream) = parts;
+        let (flights, vouchings, failures, epoch, sooner) = Default::default();
+        Self {
+            table: Table::new(config.renewals_per_second, clock.now()),
+            flights,
+            vouchings,
+            failures,
+            unleased: Cache::new(MOST_UNLEASED),
+            epoch,
+            sooner,
+            kv,
+            store,
+            logins,
+            upstream,
+            tenants,
+            policies,
+            config,
+            namespace,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Answers a request with a credential that is held, or with a new one that is then held.
+    ///
+    /// # Errors
+    /// The upstream gave no answer, and nothing held may stand in for it.
+    pub async fn answer(self: &Arc<Self>, wish: &Wish<'_>, body: Body) -> Result<Reply, Error> {
+        let (question, path) = (wish.question, &wish.question.read.path);
+        let off = self.config.scope == LeaseScope::None;
+        if off || question.directive == Directive::Bypass || !self.kv.rules().cached(path) {
+            return Ok(Reply::Forward(body, CacheStatus::Silent));
+        }
+        let (body, key, sent) = match self.key(wish, body).await? {
+            (body, Some((key, sent))) => (body, key, sent),
+            (body, None) => return Ok(Reply::Forward(body, CacheStatus::Silent)),
+        };
+        let any = question.directive == Directive::Any;
+        let began = self.clock.now();
+        // Each turn ends in an answer or in waiting for somebody else's.
+        for _ in 0..3 {
+            if any && let Some(lease) = self.table.get(&key) {
+                match self.lend(wish, &lease, began).await {
+                    Lent::Reply(response, outcome) => return Ok(Reply::Serve(response, outcome)),
+                    Lent::Pass => return Ok(Reply::Forward(body, CacheStatus::Bypass)),
+                    Lent::Failed(error) => return Err(error),
+                    Lent::Gone => (),
+                }
+            }
+            let Some(engine) = self.engine(wish, &key.request).await else {
+                return Ok(Reply::Forward(body, CacheStatus::Silent));
+            };
+            // Whoever wants a new one wants one of a request that leaves after theirs.
+            let passenger = match self.flights.board(&key, (), |()| any) {
+                Seat::Passenger(passenger) => passenger,
+                Seat::Pilot(pilot) => {
+                    // Another flight may have landed since we looked.
+                    if any && self.table.get(&key).is_some() {
+                        pilot.land(Landing::Held);
+                        continue;
+                    }
+                    let mut order = self.order(wish, key, engine, sent)?;
+                    order.errand = Some(question.visit.errand()?);
+                    let (hand_over, issued) = oneshot::channel();
+                    let leases = Arc::clone(self);
+                    tokio::spawn(async move { leases.fly(order, pilot, Some(hand_over)).await });
+                    let lost = |_| Error::silent("a request for a credential was lost");
+                    return self.issued(wish, issued.await.map_err(lost)?);
+                }
+            };
+            match passenger.wait().await.unwrap_or(Landing::Private) {
+                Landing::Held => (),
+                Landing::Private => break,
+                Landing::Said(said) => return Ok(said.reply()),
+                Landing::Failed(error) => return Err(error),
+            }
+        }
+        Ok(Reply::Forward(body, CacheStatus::Silent))
+    }
+
+    /// What the wish is found by, and its body as it is to be sent; `None` where it could mean
+    /// anything else than what was understood.
+    async fn key(
+        &self,
+        wish: &Wish<'_>,
+        body: Body,
+    ) -> Result<(Body, Option<(Key, Bytes)>), Error> {
+        let (body, sent) = if wish.writes {
+            let tasted = body::taste(body, LARGEST_WISH).await;
+            tasted.map_err(|_| Error::Malformed("the body ended before it should"))?
+        } else {
+            (body, Some(Bytes::new()))
+        };
+        let Some(sent) = sent else { return Ok((body, None)) };
+        let sum = if wish.writes { key::sum(&sent) } else { Some(key::Sum::default()) };
+        let Some(sum) = sum else { return Ok((body, None)) };
+        let (read, query) = (wish.question.read, wish.question.target.query().unwrap_or_default());
+        let owner = match (wish.slot, self.config.scope) {
+            (Some(slot), LeaseScope::Identity) => Owner::Account(Arc::clone(&slot.place)),
+            (Some(_), _) => Owner::Credential(wish.borrower),
+            (None, _) => Owner::Credential(wish.question.fingerprint),
+        };
+        let request = Request {
+            writes: wish.writes,
+            path: read.path.as_ref().into(),
+            namespace: read.namespace,
+            query: query.as_bytes().into(),
+            body: sum,
+        };
+        Ok((body, Some((Key { owner, request }, sent))))
+    }
+
+    /// The type of the engine that the wish is for, if it may issue credentials that can be kept.
+    async fn engine(&self, wish: &Wish<'_>, request: &Request) -> Option<&'static str> {
+        let now = self.clock.now();
+        let seen = self.unleased.get(request);
+        if seen.is_some_and(|seen| now.since(seen) < UNLEASED_FOR) {
+            return None;
+        }
+        match self.kv.engine(wish.question).await? {
+            Engine::Other(engine) => Some(engine),
+            Engine::Uncached if !wish.writes => Some(KV),
+            Engine::Uncached | Engine::Fresh | Engine::KvV1 | Engine::KvV2 => None,
+        }
+    }
+
+    /// Hands out a credential, if it is known to be good for this caller; asks what is not known.
+    async fn lend(self: &Arc<Self>, wish: &Wish<'_>, lease: &Arc<Lease>, began: Time) -> Lent {
+        let question = wish.question;
+        for _ in 0..3 {
+            let now = self.clock.now();
+            self.see_owner(lease, now);
+            if now >= lease.ends() {
+                self.table.remove(lease);
+                return Lent::Gone;
+            }
+            let written = lease.stamp.is_some_and(|stamp| !self.store.current(stamp));
+            if written || now >= lease.fresh {
+                self.table.retire(lease);
+                return Lent::Gone;
+            }
+            let login = match self.logins.get(question.fingerprint) {
+                Some(login) if self.logins.settled(&login, now) => login,
+                _ => match self.look_up(question).await {
+                    Ok(login) => login,
+                    Err(error) => return self.stale(wish, lease, error),
+                },
+            };
+            let lack = self.lacks(question, lease, now);
+            let Some(class) = login.class else {
+                // Its uses are counted, and one answer may be owed for a look-up of ours.
+                if login.take_owed().is_none() {
+                    return Lent::Pass;
+                }
+                if lack.is_some() {
+                    login.owe_again();
+                    return Lent::Pass;
+                }
+                return self.serve(wish, lease, Serving::Owed);
+            };
+            if lack.is_none() {
+                self.keep_warm(question, &login, lease, now);
+                return self.serve(wish, lease, Serving::of(began, lease.answered));
+            }
+            tracing::trace!(?class, "asking about a lease before it is handed out");
+            match self.vouch(question, lease).await {
+                Vouched::Good => (),
+                Vouched::Gone => return Lent::Gone,
+                Vouched::Denied => return Lent::Pass,
+                Vouched::Failed(error) => return self.stale(wish, lease, error),
+            }
+        }
+        Lent::Pass
+    }
+
+    /// One whose windows have passed, because the upstream cannot be asked: to logins that were good
+    /// when it last could, for as long as the path's rule allows, and never past its end.
+    fn stale(&self, wish: &Wish<'_>, lease: &Arc<Lease>, error: Error) -> Lent {
+        let Some(trouble) = error.trouble() else { return Lent::Failed(error) };
+        let (question, now) = (wish.question, self.clock.now());
+        let grace = self.kv.rules().grace(&question.read.path, trouble);
+        let Windows { right, confirmation, epoch } = self.windows();
+        let (right, confirmation) = (right + grace, confirmation + grace);
+        let believed = self.logins.get(question.fingerprint).is_some_and(|login| {
+            login.class.is_some()
+                && self.logins.standing(&login, now) != Standing::Void
+                && now.since(login.asked) <= right
+        });
+        let lack = lease.lacks(now, Windows { right, confirmation, epoch });
+        if !believed || lack.any() {
+            return Lent::Failed(error);
+        }
+        self.serve(wish, lease, Serving::Stale)
+    }
+
+    fn serve(&self, wish: &Wish<'_>, lease: &Arc<Lease>, serving: Serving) -> Lent {
+        let now = self.clock.now();
+        let (left, forsaken) = lease.lend(wish.borrower, now);
+        if forsaken {
+            self.see_to(lease, now);
+        }
+        let response = reply::reply(lease, serving, wish.question.namespace, now, left);
+        Lent::Reply(response, serving.outcome())
+    }
+
+    /// The answer for whoever has asked for a new one.
+    fn issued(&self, wish: &Wish<'_>, issued: Issued) -> Result<Reply, Error> {
+        let fresh = wish.question.directive == Directive::Fresh;
+        match issued {
+            Issued::Lease(lease, kept) => {
+                let now = self.clock.now();
+                lease.lend(wish.borrower, now);
+                let serving = match (fresh, kept) {
+                    (true, true) => Serving::Refreshed,
+                    (false, true) => Serving::Stored,
+                    (_, false) => Serving::Passed,
+                };
+                // As it came: nothing has run off it yet.
+                let left = lease.expires().since(lease.asked);
+                let namespace = wish.question.namespace;
+                let response = reply::reply(&lease, serving, namespace, now, left);
+                Ok(Reply::Serve(response, serving.outcome()))
+            }
+            Issued::Said(said) => Ok(said.reply()),
+            Issued::Oversize(response) => Ok(Reply::Serve(response, Outcome::Bypass)),
+            Issued::Failed(error) => Err(error),
+        }
+    }
+
+    /// Takes in until when the token lives that a credential was issued to, where that is known.
+    fn see_owner(&self, lease: &Lease, now: Time) {
+        let holder = lease.holder.credential.fingerprint;
+        let ends = match &lease.holder.slot {
+            Some(slot) => slot
+                .good(now)
+                .filter(|shared| shared.credential.fingerprint == holder)
+                .map(|shared| shared.expires),
+            None => self
+                .logins
+                .get(holder)
+                .filter(|login| login.class.or(login.counted).is_some())
+                .map(|login| login.expires),
+        };
+        if let Some(ends) = ends {
+            lease.owner_ends(ends);
+        }
+    }
+
+    /// Whether the owner of a credential has another token by now than the one it was issued to.
+    fn succeeded(&self, lease: &Lease, now: Time) -> bool {
+        let holder = lease.holder.credential.fingerprint;
+        let current = lease.holder.slot.as_ref().and_then(|slot| slot.good(now));
+        current.is_some_and(|shared| shared.credential.fingerprint != holder)
+    }
+
+    /// Has a credential seen to at `at`.
+    fn see_to(&self, lease: &Lease, at: Time) {
+        self.table.remind(lease, at);
+        self.sooner.notify_one();
+    }
+
+    fn windows(&self) -> Windows {
+        Windows {
+            right: self.logins.window(),
+            confirmation: self.config.check_after,
+            epoch: self.epoch(),
+        }
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// What is seen now.
+    fn seen_now(&self) -> Seen {
+        Seen { at: self.clock.now(), epoch: self.epoch() }
+    }
+
+    fn plan(&self) -> Plan {
+        let config::Leases { renew_at, min_remaining, idle, .. } = self.config;
+        Plan { renew_at, min_remaining, idle }
+    }
+
+    /// Forgets all of them: the upstream is another one.
+    pub fn forget_all(&self) {
+        for lease in self.table.select(|_| true) {
+            self.table.remove(&lease);
+        }
+        self.unleased.clear();
+    }
+
+    /// Shows how many are held: to be called every second.
+    pub fn tidy(&self) {
+        for (engine, held) in self.table.count() {
+            self.metrics.leases_held(engine, held);
+        }
+    }
+
+    /// Casts doubt on all: something was revoked, or may have been, that may concern any of them.
+    /// Each is asked about before it is handed out again.
+    pub fn doubt_all(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// What the engine of leased KV secrets is called.
+const KV: &str = "kv";

@@ -1,0 +1,78 @@
+//! What was the upstream asked for in vain a moment ago?
+//!
+//! A database that is down makes each request for a credential a slow failure upstream. One attempt
+//! is made for each step of the back-off, and whoever asks meanwhile is told what it was told.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::agenda::back_off;
+use super::key::{Key, Owner, Request};
+use super::reply::Said;
+use crate::clock::Time;
+use crate::error::Error;
+
+/// The requests that failed last.
+#[derive(Debug, Default)]
+pub(super) struct Failures(Mutex<HashMap<Request, Failure>>);
+
+#[derive(Debug)]
+struct Failure {
+    count: u32,
+    until: Time,
+    /// Whom the upstream has answered.
+    owner: Owner,
+    what: What,
+}
+
+/// How it failed.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// The upstream said so, in words for its owner; and what others are told.
+    Said(Arc<Said>, Error),
+    /// It broke off or was late.
+    Error(Error),
+}
+
+/// More requests that fail than this are not told apart from those that do not.
+const MOST: usize = 1024;
+
+/// The pauses grow no further: somebody is waiting for this to work again.
+const LONGEST: Duration = Duration::from_secs(120);
+
+impl Failures {
+    /// What was said to the last attempt, if it is too soon for another.
+    pub(super) fn recent(&self, key: &Key, now: Time) -> Option<What> {
+        let failures = self.lock();
+        let failure = failures.get(&key.request).filter(|failure| now < failure.until)?;
+        Some(match &failure.what {
+            What::Said(_, error) if failure.owner != key.owner => What::Error(error.clone()),
+            what => what.clone(),
+        })
+    }
+
+    /// Notes a failure.
+    pub(super) fn note(&self, key: &Key, now: Time, what: What) {
+        let mut failures = self.lock();
+        if failures.len() >= MOST {
+            failures.retain(|_, failure| now < failure.until);
+        }
+        let count = failures.get(&key.request).map_or(1, |failure| failure.count + 1);
+        if failures.len() < MOST || count > 1 {
+            let until = now.plus(back_off(count, LONGEST));
+            let owner = key.owner.clone();
+            failures.insert(key.request.clone(), Failure { count, until, owner, what });
+        }
+    }
+
+    /// It worked.
+    pub(super) fn over(&self, key: &Key) {
+        self.lock().remove(&key.request);
+    }
+
+    /// Nothing panics while it is held.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Request, Failure>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,286 @@
+//! Asking the upstream for a credential, and holding what comes.
+//!
+//! In a task of its own, so that a caller who hangs up neither stops nor repeats it; and once: an
+//! upstream that breaks off may have issued one, and is not asked again (S7 of the design). What it
+//! issued then is nobody's, and ends by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, EXPECT, HeaderMap, HeaderValue,
+    SET_COOKIE,
+};
+use hyper::{Method, StatusCode};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use super::answer::{Countdown, Reading, read};
+use super::failures::What;
+use super::held::{Birth, Holder, Lease};
+use super::key::Key;
+use super::life::{Life, Plan};
+use super::reply::Said;
+use super::vouch::token;
+use super::{KV, Leases, Wish};
+use crate::body::Response;
+use crate::cache::generations::Stamp;
+use crate::clock::{Clock, Time};
+use crate::error::Error;
+use crate::flight::Pilot;
+use crate::metrics::Operation;
+use crate::request::NAMESPACE;
+use crate::tenant::Errand;
+use crate::upstream::headers::{end_to_end, sign, to_upstream};
+use crate::upstream::{Ask, Whole, trouble};
+
+/// Answers with credentials are kilobytes; larger ones pass through.
+const LARGEST: usize = 1024 * 1024;
+
+/// A request for a credential, owning all it needs.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) key: Key,
+    engine: &'static str,
+    pub(super) ask: Ask,
+    pub(super) holder: Holder,
+    /// What it is a part of.
+    pub(super) errand: Option<Errand>,
+}
+
+/// What became of it, for whoever ordered it.
+pub(super) enum Issued {
+    /// A credential, and whether it is held.
+    Lease(Arc<Lease>, bool),
+    /// No credential: what the upstream said.
+    Said(Said),
+    /// The same, too large to be looked at.
+    Oversize(Response),
+    /// No answer.
+    Failed(Error),
+}
+
+/// The same for those who waited.
+#[derive(Clone, Debug)]
+pub(super) enum Landing {
+    /// There is one to look at.
+    Held,
+    /// The answer was for one caller: ask for yourself.
+    Private,
+    /// The upstream refused, as it would refuse all who ask with this token.
+    Said(Said),
+    /// The upstream could not be asked, and asking again at once will not help it.
+    Failed(Error),
+}
+
+impl Leases {
+    pub(super) fn order(
+        &self,
+        wish: &Wish<'_>,
+        key: Key,
+        engine: &'static str,
+        body: Bytes,
+    ) -> Result<Order, Error> {
+        let question = wish.question;
+        let header = token(question)?;
+        let mut headers = question.headers.clone();
+        to_upstream(&mut headers, &self.namespace);
+        sign(&mut headers, &header);
+        // The body is at hand: there is nothing to be waited for, and its length is known.
+        for own in [CONTENT_LENGTH, EXPECT] {
+            headers.remove(own);
+        }
+        let tenant = question.visit.tenant();
+        let method = if wish.writes { Method::POST } else { Method::GET };
+        let credential = self.logins.credential(question.token, question.fingerprint);
+        Ok(Order {
+            key,
+            engine,
+            ask: Ask { method, body, ..Ask::get(question.target.clone(), headers, tenant) },
+            holder: Holder { credential, header, slot: wish.slot.cloned() },
+            errand: None,
+        })
+    }
+
+    /// The same request again, for a successor; `None` where its owner has no token any more.
+    pub(super) fn order_again(&self, lease: &Lease, now: Time) -> Option<Order> {
+        let mut holder = lease.holder.clone();
+        let mut ask = lease.request.clone();
+        if let Some(slot) = &lease.holder.slot {
+            let shared = slot.good(now)?;
+            holder.credential = Arc::clone(&shared.credential);
+            holder.header = shared.header.clone();
+            sign(&mut ask.headers, &holder.header);
+        }
+        let (key, engine) = (lease.key.clone(), lease.engine);
+        Some(Order { key, engine, ask, holder, errand: None })
+    }
+
+    /// Makes the request in a task of its own: holds the credential, hands it to who ordered it,
+    /// and lets the others have it.
+    pub(super) async fn fly(
+        &self,
+        order: Order,
+        pilot: Pilot<Key, (), Landing>,
+        hand_over: Option<oneshot::Sender<Issued>>,
+    ) -> bool {
+        let issued = self.issue(&order).await;
+        let landing = match &issued {
+            Issued::Lease(_, true) => Landing::Held,
+            Issued::Said(said) if said.status.as_u16() >= 400 => Landing::Said(said.clone()),
+            Issued::Lease(_, false) | Issued::Said(_) | Issued::Oversize(_) => Landing::Private,
+            Issued::Failed(error) => Landing::Failed(error.clone()),
+        };
+        let held = matches!(landing, Landing::Held);
+        // The caller may have hung up; the others have not.
+        if let Some(hand_over) = hand_over {
+            hand_over.send(issued).ok();
+        }
+        pilot.land(landing);
+        held
+    }
+
+    async fn issue(&self, order: &Order) -> Issued {
+        match self.failures.recent(&order.key, self.clock.now()) {
+            Some(What::Said(said, _)) => return Issued::Said(Said::clone(&said)),
+            Some(What::Error(error)) => return Issued::Failed(error),
+            None => (),
+        }
+        let stamp = (order.engine == KV).then(|| self.store.stamp(&order.key.request.path));
+        let seen = self.seen_now();
+        let answer = self.upstream.ask_once(Operation::LeaseIssue, &order.ask, LARGEST).await;
+        let (status, headers, body) = match answer {
+            Ok(Whole::Answer { status, headers, body }) => (status, headers, body),
+            Ok(Whole::Oversize(response)) => return Issued::Oversize(response),
+            Err(error) => {
+                if error.arrived() {
+                    self.lost(order, &error);
+                }
+                return Issued::Failed(error);
+            }
+        };
+        let said = Said { status, headers, body };
+        if let Some(trouble) = trouble(status, &said.body) {
+            self.metrics.lease_issued(order.engine, false);
+            if status != StatusCode::TOO_MANY_REQUESTS {
+                let others = Error::Failing(status, trouble);
+                let what = What::Said(Arc::new(said.clone()), others);
+                self.failures.note(&order.key, self.clock.now(), what);
+            }
+            return Issued::Said(said);
+        }
+        self.failures.over(&order.key);
+        let reading = match said.status {
+            StatusCode::OK if json(&said.headers) => read(&said.body, Clock::unix()),
+            _ => Reading::Unleased,
+        };
+        let (birth, good) = match self.birth(order, &said, reading, (seen.at, stamp)) {
+            Ok(Some(born)) => born,
+            Ok(None) => {
+                if said.status.is_success() {
+                    self.unleased.insert(order.key.request.clone(), self.clock.now());
+                }
+                return Issued::Said(said);
+            }
+            Err(what) => {
+                warn!(what, engine = order.engine, "a credential that cannot be kept");
+                return Issued::Said(said);
+            }
+        };
+        self.metrics.lease_issued(order.engine, true);
+        let lease = Arc::new(Lease::new(Birth { epoch: seen.epoch, ..birth }));
+        let kept = good && self.hold(&lease).await;
+        Issued::Lease(lease, kept)
+    }
+
+    /// What a lease begins with, and whether there is room for it; `None`: the answer has none.
+    fn birth(
+        &self,
+        order: &Order,
+        said: &Said,
+        reading: Reading,
+        (asked, stamp): (Time, Option<Stamp>),
+    ) -> Result<Option<(Birth, bool)>, &'static str> {
+        let path = &order.key.request.path;
+        let rules = self.kv.rules();
+        let (id, life, renewable, read_again) = match reading {
+            Reading::Garbage(what) => return Err(what),
+            Reading::Unleased => return Ok(None),
+            Reading::Leased(terms) => {
+                // Not every KV's renewals work, and it is read again before it comes to that.
+                let kv = order.engine == KV;
+                (Some(terms.id), terms.duration, terms.renewable && !kv, kv)
+            }
+            Reading::OwnEnd { left, counts_down, .. } if rules.own_end(path) => {
+                (None, left, false, counts_down)
+            }
+            Reading::OwnEnd { .. } => return Ok(None),
+        };
+        if life.is_zero() {
+            return Err("a credential that has ended as it comes");
+        }
+        let plan = self.plan();
+        let plan = if read_again { Plan { idle: Duration::ZERO, ..plan } } else { plan };
+        let longest = self.table.longest(&order.key.request);
+        let charge = self.tenants.charge(order.ask.tenant);
+        let good = charge.is_some();
+        let birth = Birth {
+            serial: self.table.serial(),
+            key: order.key.clone(),
+            id,
+            engine: order.engine,
+            times: (asked, self.clock.now()),
+            headers: lasting(&said.headers),
+            body: Countdown::new(said.body.clone()),
+            holder: order.holder.clone(),
+            request: order.ask.clone(),
+            fresh: if read_again { asked.plus(rules.ttl(path)) } else { Time::NEVER },
+            stamp,
+            life: Life::new(plan, asked, life, renewable, longest),
+            epoch: 0,
+            charge,
+        };
+        Ok(Some((birth, good)))
+    }
+
+    /// Holds a credential, before anybody has it.
+    async fn hold(&self, lease: &Arc<Lease>) -> bool {
+        let now = self.clock.now();
+        self.see_owner(lease, now);
+        let kept = self.table.put(lease, now);
+        self.sooner.notify_one();
+        kept
+    }
+
+    /// The upstream broke off, or was late: there may be a credential that nobody has.
+    fn lost(&self, order: &Order, error: &Error) {
+        self.metrics.lease_issued(order.engine, false);
+        self.metrics.lease_orphaned();
+        let engine = order.engine;
+        warn!(%error, engine, "the answer to a request for a credential was lost: there may be one that nobody has, until its lease ends");
+        self.failures.note(&order.key, self.clock.now(), What::Error(error.clone()));
+    }
+}
+
+fn json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    !headers.contains_key(CONTENT_ENCODING)
+        && kind.is_some_and(|kind| kind.starts_with(b"application/json"))
+}
+
+/// Without what is of that moment, or, like a load balancer's cookie, of that caller.
+fn lasting(headers: &HeaderMap) -> HeaderMap {
+    let mut headers = headers.clone();
+    end_to_end(&mut headers);
+    for own in [CONTENT_LENGTH, DATE, NAMESPACE, SET_COOKIE] {
+        headers.remove(own);
+    }
+    // Each value as it came is a view of the connection's whole read buffer, secret included.
+    for value in headers.values_mut() {
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
+        }
+    }
+    headers
+}

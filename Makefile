@@ -60,7 +60,7 @@ define build-go
 	@touch $@
 endef
 
-.PHONY: help demo test test-kubernetes lint bench loadtest fuzz-smoke tools fmt clean
+.PHONY: help demo test test-kubernetes lint bench bench-leases loadtest fuzz-smoke tools fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -99,6 +99,10 @@ bench: $(SERVER) ## criterion, then a cached read against bare hyper (Linux, two
 	$(CARGO) bench $(LOCKED) --profile quick
 	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
 	$(WITH_TOOLS) $(PYTHON) tools/measure.py --build "$${CARGO_TARGET_DIR:-target}/quick" $(ARGS)
+
+bench-leases: $(SERVER) $(DATABASE) ## a leased credential against OpenBao's proxy; ARGS='--many 10000': many of them
+	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
+	$(WITH_TOOLS) $(PYTHON) tools/measure_leases.py --build "$${CARGO_TARGET_DIR:-target}/quick" $(ARGS)
 
 loadtest: ## load on a server you name: ARGS='--url http://127.0.0.1:8100/v1/secret/data/app'
 	$(CARGO) run $(LOCKED) --profile quick --package vaultlet-loadtest --bin vaultlet-loadtest -- $(ARGS)

@@ -3,7 +3,8 @@
 //! * `GET /metrics`, `/agent/v1/metrics`, `/proxy/v1/metrics`: Prometheus.
 //! * `GET /livez`: 200 while the process runs.
 //! * `GET /readyz`: 200 once the upstream has answered, 503 before and while draining.
-//! * `GET /status`: JSON for people and `vaultlet status`; no secret values, no paths.
+//! * `GET /status`: JSON for people and `vaultlet status`; no secret values, paths only where
+//!   `admin.show_paths` allows them.
 //! * `GET /explain/ID`: why a request was refused, by the id that its log line carries.
 //! * `POST /cache/clear`: `{"type":"all"}`, `{"type":"path","value":"secret/data/app"}`,
 //!   `{"type":"token_accessor","value":"…"}`, `{"type":"lease","value":"…"}`.
@@ -26,6 +27,7 @@ use crate::audit::Audit;
 use crate::body::{self, Response};
 use crate::cache::Store;
 use crate::identity::Logins;
+use crate::lease::{Count, Leases};
 use crate::metrics::Metrics;
 use crate::refusals::Refusals;
 use crate::snapshot::{Policies, Summary};
@@ -40,8 +42,10 @@ pub struct Admin {
     policies: Option<Arc<Policies>>,
     audit: Option<Arc<Audit>>,
     refusals: Arc<Refusals>,
+    leases: Arc<Leases>,
     metrics: Arc<Metrics>,
     ready: Arc<Readiness>,
+    show_paths: bool,
 }
 
 /// Whether requests should be sent here.
@@ -87,14 +91,26 @@ struct Clear {
 impl Admin {
     /// Over the given parts.
     pub fn new(
-        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>, Arc<Refusals>),
+        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>, Arc<Refusals>, Arc<Leases>),
         policies: Option<Arc<Policies>>,
         audit: Option<Arc<Audit>>,
         metrics: Arc<Metrics>,
         ready: Arc<Readiness>,
+        show_paths: bool,
     ) -> Self {
-        let (store, logins, upstream, refusals) = parts;
-        Self { store, logins, upstream, policies, audit, refusals, metrics, ready }
+        let (store, logins, upstream, refusals, leases) = parts;
+        Self {
+            store,
+            logins,
+            upstream,
+            policies,
+            audit,
+            refusals,
+            leases,
+            metrics,
+            ready,
+            show_paths,
+        }
     }
 
     /// Answers one request.
@@ -122,6 +138,7 @@ impl Admin {
         // The gauges are as of the last housekeeping.
         self.store.tidy();
         self.logins.tidy();
+        self.leases.tidy();
         if let Some(policies) = &self.policies {
             policies.tidy();
         }
@@ -151,6 +168,7 @@ impl Admin {
             },
             "cache": { "entries": entries, "bytes": bytes },
             "identities": self.logins.len(),
+            "leases": self.leases(),
         });
         if let Some(policies) = &self.policies {
             let Summary { age, read, opaque } = policies.summary();
@@ -162,6 +180,26 @@ impl Admin {
             status["audit"] = if audit.working() { "working" } else { "failing" }.into();
         }
         json(StatusCode::OK, &status)
+    }
+
+    fn leases(&self) -> serde_json::Value {
+        /// A status is for people; the rest is counted by engine.
+        const MOST_PATHS: usize = 1000;
+        let summary = self.leases.summary();
+        let row = |what: &str, name: &str, Count { live, retired }: Count| serde_json::json!({ what: name, "live": live, "retired": retired });
+        let engines = summary.engines.iter().map(|(name, count)| row("engine", name, *count));
+        let seconds = |span: Option<Duration>| span.map(|span| span.as_secs());
+        let mut leases = serde_json::json!({
+            "engines": engines.collect::<Vec<_>>(),
+            "next_end_seconds": seconds(summary.next_end),
+            "unconfirmed_seconds": seconds(summary.unconfirmed),
+        });
+        if self.show_paths {
+            let paths = summary.paths.iter().take(MOST_PATHS);
+            let paths = paths.map(|(path, count)| row("path", path, *count));
+            leases["paths"] = paths.collect();
+        }
+        leases
     }
 
     fn explain(&self, path: &str) -> Response {
@@ -188,31 +226,32 @@ impl Admin {
         let path = clear.value.trim_start_matches('/');
         let path = path.strip_prefix("v1/").unwrap_or(path);
         match clear.kind.as_str() {
-            "all" => self.store.forget_all(),
+            "all" => {
+                self.store.forget_all();
+                self.leases.forget_all();
+            }
             _ if clear.value.is_empty() => {
                 return problem(StatusCode::BAD_REQUEST, "`value` says what is to be forgotten");
             }
-            "path" if prefix || path.ends_with(['/', '*']) => {
-                self.store.forget_all();
+            "path" | "request_path" => {
+                let many = prefix || clear.kind == "request_path" || path.ends_with(['/', '*']);
+                self.clear_path(&clear.namespace, path, many);
             }
-            // The fence knows paths, not prefixes: more is forgotten than was asked.
-            "request_path" => self.store.forget_all(),
-            "path" => match clear.namespace.trim_matches('/') {
-                "" | "root" => self.store.forget(path),
-                namespace => self.store.forget(&format!("{namespace}/{path}")),
-            },
             "token" => {
                 let fingerprint = self.logins.fingerprint(clear.value.as_bytes());
                 let class = self.logins.get(fingerprint).and_then(|login| login.class);
                 self.logins.forget(fingerprint);
+                self.leases.forget_token(fingerprint);
                 self.store.disprove(class.as_slice());
             }
             "token_accessor" => {
-                let classes = self.logins.forget_accessor(&clear.value);
+                let (tokens, classes) = self.logins.forget_accessor(&clear.value);
+                for token in tokens {
+                    self.leases.forget_token(token);
+                }
                 self.store.disprove(&classes);
             }
-            // None is kept, so this one is not.
-            "lease" => (),
+            "lease" => self.leases.forget_lease(&clear.value),
             _ => {
                 return problem(
                     StatusCode::BAD_REQUEST,
@@ -222,6 +261,22 @@ impl Admin {
         }
         info!(kind = clear.kind, "cache cleared by an operator");
         json(StatusCode::OK, &serde_json::json!({ "cleared": clear.kind }))
+    }
+
+    /// Forgets what is at `path`; `many`: and what begins so.
+    fn clear_path(&self, namespace: &str, path: &str, many: bool) {
+        let path = match namespace.trim_matches('/') {
+            "" | "root" => path.to_owned(),
+            namespace => format!("{namespace}/{path}"),
+        };
+        if many {
+            // The fence knows paths, not prefixes: more is forgotten than was asked.
+            self.store.forget_all();
+            self.leases.forget_path(&format!("{}*", path.trim_end_matches('*')));
+        } else {
+            self.store.forget(&path);
+            self.leases.forget_path(&path);
+        }
     }
 }
 

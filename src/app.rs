@@ -72,11 +72,13 @@ impl Running {
                 Arc::clone(&parts.logins),
                 Arc::clone(&parts.upstream),
                 Arc::clone(&parts.refusals),
+                Arc::clone(&parts.leases),
             ),
             parts.policies.clone(),
             parts.audit.clone(),
             Arc::clone(&parts.metrics),
             Arc::clone(&ready),
+            config.admin.show_paths,
         );
 
         let mut servers = Vec::new();
@@ -181,6 +183,7 @@ impl Running {
         if tokio::time::timeout(Duration::from_secs(1), tunnels.wait()).await.is_err() {
             info!(open = tunnels.len(), "cutting upgraded connections");
         }
+        self.parts.leases.shut_down().await;
         self.stop_admin.cancel();
         self.admin_server.close();
         self.admin_server.wait().await;

@@ -18,6 +18,9 @@ impl Time {
     /// Later than any window ends.
     pub const NEVER: Self = Self(u64::MAX);
 
+    /// Earlier than anything: an end that has passed, by however much.
+    pub const LONG_AGO: Self = Self(0);
+
     /// How long ago `earlier` was; zero if it is yet to come.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -29,6 +32,27 @@ impl Time {
         let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(span))
     }
+
+    /// Since the machine's start, for what outlives the process: [`crate::sealed`].
+    pub(crate) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The reverse of [`nanos`](Self::nanos), on the same start of the machine.
+    pub(crate) fn of_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+}
+
+/// One instant as several clocks have it.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// As windows are measured.
+    pub time: Time,
+    /// By the wall clock, in whole seconds since the Unix epoch, cut.
+    pub unix: i64,
+    /// Which start of the machine `time` counts from; `None` where that cannot be told.
+    pub boot: Option<Box<str>>,
 }
 
 /// A [`Time`] that several threads may move forward.
@@ -83,6 +107,16 @@ impl Clock {
             Source::Machine => Time(boottime()),
             Source::Manual(nanos) => Time(nanos.load(Ordering::SeqCst)),
         }
+    }
+
+    /// Now, by all clocks.
+    pub fn moment(&self) -> Moment {
+        let boot = match &self.0 {
+            Source::Machine => std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok(),
+            Source::Manual(_) => Some("moved by hand".to_owned()),
+        };
+        let boot = boot.map(|boot| boot.trim().into());
+        Moment { time: self.now(), unix: Self::unix(), boot }
     }
 
     /// What people would say the time is. Nothing is measured with it.

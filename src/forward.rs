@@ -215,6 +215,7 @@ impl<'a> Change<'a> {
                 logins.doubt_all();
                 leases.doubt_all();
             }
+            Effect::Leases => logins.doubt_all(),
             Effect::Logins => {
                 logins.doubt_all();
                 leases.doubt_all();

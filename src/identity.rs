@@ -281,14 +281,14 @@ impl Logins {
         self.known.remove(&fingerprint);
     }
 
-    /// Forgets the logins with this accessor, and says of which classes they were.
-    pub fn forget_accessor(&self, accessor: &str) -> Vec<Class> {
+    /// Forgets the logins with this accessor, and says which they were and of which classes.
+    pub fn forget_accessor(&self, accessor: &str) -> (Vec<Fingerprint>, Vec<Class>) {
         let found = self.known.iter().filter(|(_, login)| *login.accessor == *accessor);
         let (own, classes): (Vec<_>, Vec<_>) = found.map(|(own, login)| (own, login.class)).unzip();
-        for own in own {
-            self.forget(own);
+        for own in &own {
+            self.forget(*own);
         }
-        classes.into_iter().flatten().collect()
+        (own, classes.into_iter().flatten().collect())
     }
 
     /// Has every login looked up again before it counts: tokens, entities or auth mounts changed.

@@ -41,8 +41,11 @@ mod issue;
 mod keeper;
 mod key;
 mod life;
+mod operation;
 mod reply;
+mod shutdown;
 mod table;
+mod view;
 mod vouch;
 
 use failures::Failures;
@@ -51,7 +54,9 @@ use issue::{Issued, Landing};
 
 use key::{Key, Owner, Request};
 use life::Plan;
+pub use operation::{Operated, Pending};
 use table::Table;
+pub use view::{Count, Summary};
 use vouch::Vouched;
 
 /// The leased credentials of this node.
@@ -413,14 +418,6 @@ impl Leases {
     fn plan(&self) -> Plan {
         let config::Leases { renew_at, min_remaining, idle, .. } = self.config;
         Plan { renew_at, min_remaining, idle }
-    }
-
-    /// Forgets all of them: the upstream is another one.
-    pub fn forget_all(&self) {
-        for lease in self.table.select(|_| true) {
-            self.table.remove(&lease);
-        }
-        self.unleased.clear();
     }
 
     /// Shows how many are held: to be called every second.

@@ -18,6 +18,7 @@ pub mod tenant;
 pub mod audit;
 pub mod body;
 pub mod dial;
+pub mod sealed;
 pub mod trust;
 pub mod watch;
 
@@ -31,6 +32,8 @@ pub mod guardrails;
 pub mod upstream;
 
 pub mod identity;
+pub mod store_key;
+
 pub mod kubernetes;
 
 pub mod badge;

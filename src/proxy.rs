@@ -30,7 +30,7 @@ use crate::guardrails::Guardrails;
 use crate::identity;
 use crate::kv::mounts::Mounts;
 use crate::kv::{self, CacheStatus, Kv, Question};
-use crate::lease::{self, Leases, Wish};
+use crate::lease::{self, Leases, Operated, Wish};
 use crate::metrics::{Outcome, Route};
 use crate::request::{Asked, Call, NAMESPACE, Read};
 use crate::route;
@@ -134,6 +134,10 @@ impl Proxy {
         };
         if let (Caller::Pod(pod), Some(asked)) = (&caller, OwnLogin::of(call)) {
             let response = self.callers.answer(pod, asked, call, body).await;
+            if asked == OwnLogin::Revoke && response.is_ok() {
+                let borrower = pod.shared.credential.fingerprint;
+                self.leases.detach(self.callers.borrower(&caller, borrower, call));
+            }
             return Answer::ours(Route::Login, response).to(caller);
         }
         let repeatable = reads(call.method()) && body.is_end_stream();
@@ -185,6 +189,9 @@ impl Proxy {
         if let (Caller::Pod(_), Some(why)) = (caller, mixes(call, route.is_kv())) {
             return Answer::failed(route, Error::Denied(why));
         }
+        if route == Route::LeaseOp {
+            return self.operate(call, head, body, caller, visit).await;
+        }
         let read = call.generates(&self.namespace).filter(|_| !route.is_kv());
         if let (Some(read), Some(credential)) = (read, credential) {
             let question = self.question(call, head, &read, credential, caller, visit);
@@ -207,6 +214,29 @@ impl Proxy {
         let mut request = Request::from_parts(head.clone(), body);
         caller.sign(request.headers_mut());
         self.pass(route, cache, visit, request).await
+    }
+
+    /// A renewal, a look-up, a revocation of a lease.
+    async fn operate(
+        &self,
+        call: &Call<'_>,
+        head: &Parts,
+        body: Body,
+        caller: &Caller,
+        visit: &Visit<'_>,
+    ) -> Answer {
+        let route = Route::LeaseOp;
+        let borrower = caller.token().map(|token| self.callers.borrower(caller, token, call));
+        let operated = self.leases.operate(call, caller.slot(), borrower, body).await;
+        let (body, pending) = match operated {
+            Ok(Operated::Answer(response)) => return Answer::ours(route, Ok(response)),
+            Ok(Operated::Pass(body, pending)) => (body, pending),
+            Err(error) => return Answer::failed(route, error),
+        };
+        let mut request = Request::from_parts(head.clone(), body);
+        caller.sign(request.headers_mut());
+        let answer = self.pass(route, CacheStatus::Silent, visit, request).await;
+        Answer { response: pending.over(answer.response).await, ..answer }
     }
 
     fn question<'q>(

@@ -37,6 +37,9 @@ pub struct Status {
     pub cache: Cache,
     /// Logins known.
     pub identities: usize,
+    /// The leased credentials held.
+    #[serde(default)]
+    pub leases: Leases,
     /// `working` or `failing`, where answers are recorded: while it fails, none are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<String>,
@@ -81,6 +84,32 @@ pub struct Cache {
     pub entries: u64,
     /// Keys and bookkeeping included.
     pub bytes: u64,
+}
+
+/// The leased credentials held.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Leases {
+    /// How many, by engine.
+    pub engines: Vec<Held>,
+    /// The same by path, where `admin.show_paths` is set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Held>,
+    /// Until the next of those that are handed out ends.
+    pub next_end_seconds: Option<u64>,
+    /// Since the one of those longest unconfirmed was known to be there.
+    pub unconfirmed_seconds: Option<u64>,
+}
+
+/// Some of them.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Held {
+    /// The engine or path they are from.
+    #[serde(alias = "engine", alias = "path")]
+    pub from: String,
+    /// Those that are handed out.
+    pub live: usize,
+    /// Those that live to their end.
+    pub retired: usize,
 }
 
 /// Where a proxy's operators connect: `host:port`, in plain HTTP.
@@ -198,6 +227,7 @@ impl fmt::Display for Status {
         let Cache { entries, bytes } = self.cache;
         writeln!(f, "cache       entries: {entries}, bytes: {bytes}")?;
         write!(f, "identities  {}", self.identities)?;
+        self.leases.fmt(f)?;
         if let Some(audit) = &self.audit {
             write!(f, "\naudit       {audit}")?;
         }
@@ -211,6 +241,25 @@ impl fmt::Display for Status {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Leases {
+    /// Nothing where none are held; otherwise lines to follow others.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, Held { from, live, retired }) in
+            self.engines.iter().chain(&self.paths).enumerate()
+        {
+            let name = if place == 0 { "leases" } else { "" };
+            write!(f, "\n{name:12}{from}: {live}, retired: {retired}")?;
+        }
+        if let Some(end) = self.next_end_seconds {
+            write!(f, "\n            next end: {end} s")?;
+        }
+        match self.unconfirmed_seconds {
+            Some(age) => write!(f, ", longest unconfirmed: {age} s"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -254,6 +303,13 @@ mod tests {
                 {"address": "https://vault-2:8200", "state": "standby"},
             ]},
             "cache": {"entries": 12, "bytes": 34567},
+            "leases": {
+                "engines": [
+                    {"engine": "database", "live": 7, "retired": 2},
+                    {"engine": "rabbitmq", "live": 1, "retired": 0},
+                ],
+                "next_end_seconds": 540, "unconfirmed_seconds": 12,
+            },
         }));
 
         assert_eq!(
@@ -263,7 +319,10 @@ mod tests {
              https://vault-2:8200   standby\n\
              cluster     not known yet\n\
              cache       entries: 12, bytes: 34567\n\
-             identities  3"
+             identities  3\n\
+             leases      database: 7, retired: 2\n            \
+             rabbitmq: 1, retired: 0\n            \
+             next end: 540 s, longest unconfirmed: 12 s"
         );
         assert!(Status::of(&serde_json::json!({"version": "9"})).unwrap_err().contains("--json"));
     }

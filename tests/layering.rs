@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 39] = [
+const LAYERS: [&str; 40] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
     "telemetry", "tenant",
-    "audit", "body", "dial", "trust", "watch",                               // plumbing
+    "audit", "body", "dial", "sealed", "trust", "watch",                     // plumbing
     "request", "guardrails",                                                 // the question
-    "upstream", "identity",                                                  // Vault
+    "upstream", "identity", "store_key",                                     // Vault
     "kubernetes", "exchange", "badge", "caller",                             // who asks it
     "snapshot",                                                              // may they
-    "cache", "kv",                                                           // answers from memory
+    "cache", "kv", "lease",                                                  // answers from memory
     "forward", "route",                                                      // and those passed on
     "proxy",                                                                 // one request
     "refusals", "witness", "status", "admin", "server", "edge",                          // surfaces

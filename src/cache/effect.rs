@@ -11,6 +11,9 @@ use hyper::Method;
 pub enum Effect {
     /// Everything known of the upstream: mounts, policies and identities decide about all of it.
     Everything,
+    /// Every login: leases were revoked, and tokens have leases too. Which others were is for
+    /// `lease` to say.
+    Leases,
     /// Every login: tokens were revoked, or auth mounts changed.
     Logins,
     /// Nothing.
@@ -77,9 +80,9 @@ impl Effect {
                 Self::Nothing
             }
             [b"identity", _, ..] => Self::Everything,
-            [b"sys", b"auth", _, ..]
-            | [b"sys", b"revoke" | b"revoke-prefix" | b"revoke-force", ..] => Self::Logins,
-            [b"sys", b"leases", verb, ..] if verb.starts_with(b"revoke") => Self::Logins,
+            [b"sys", b"auth", _, ..] => Self::Logins,
+            [b"sys", b"revoke" | b"revoke-prefix" | b"revoke-force", ..] => Self::Leases,
+            [b"sys", b"leases", verb, ..] if verb.starts_with(b"revoke") => Self::Leases,
             [b"sys", rest @ ..] if !harmless(rest) => Self::Everything,
             _ => Self::Nothing,
         }
@@ -188,7 +191,7 @@ mod tests {
             ("auth/token/revoke", Effect::Logins),
             ("auth/token/revoke-accessor", Effect::Logins),
             ("auth/token/revoke-orphan", Effect::Logins),
-            ("sys/leases/revoke-prefix/auth/userpass", Effect::Logins),
+            ("sys/leases/revoke-prefix/auth/userpass", Effect::Leases),
             ("auth/token/revoke-self", Effect::OwnLogin),
             ("secret/data/sys/mounts/x", Effect::Path("secret/data/sys/mounts/x".into())),
             ("secret/data/app", Effect::Path("secret/data/app".into())),

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, SET_COOKIE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, EXPECT, HeaderMap, HeaderValue,
+    SET_COOKIE,
 };
 use hyper::http::uri::PathAndQuery;
 use tokio::sync::oneshot;
@@ -122,6 +123,10 @@ impl Kv {
     fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
+        // The question may be part of a write; it has no body itself.
+        for own in [CONTENT_LENGTH, CONTENT_TYPE, EXPECT] {
+            headers.remove(own);
+        }
         if let Some(token) = question.signature {
             sign(&mut headers, token);
         }

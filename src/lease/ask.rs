@@ -152,6 +152,19 @@ pub(super) async fn revoke(
     Ok(status.is_success())
 }
 
+/// Revokes the token that a credential was issued to, and with it all that was issued to it.
+/// `true`: the upstream did.
+pub(super) async fn revoke_self(
+    upstream: &Upstream,
+    lease: &Lease,
+    token: &HeaderValue,
+) -> Result<bool, Error> {
+    // A login is of its auth mount's namespace, and ends itself wherever it says so.
+    let ask = post("/v1/auth/token/revoke-self", &json!({}), lease, token);
+    let (status, _) = whole(upstream.ask(Operation::LeaseRevoke, &ask, LIMIT).await?)?;
+    Ok(status.is_success())
+}
+
 fn post(path: &'static str, body: &Value, lease: &Lease, token: &HeaderValue) -> Ask {
     let mut headers = HeaderMap::new();
     headers.insert(TOKEN, token.clone());

@@ -192,6 +192,11 @@ impl Lease {
         self.state().owner_ends = ends;
     }
 
+    /// When it was last known to be there.
+    pub(super) fn confirmed(&self) -> Time {
+        self.state().confirmed.at
+    }
+
     /// What is to be asked before it is handed out at `now`, if it lives.
     pub(super) fn lacks(&self, now: Time, windows: Windows) -> Lack {
         let state = self.state();
@@ -259,6 +264,16 @@ impl Lease {
         state.life.step(now, OwnerLife { ends: state.owner_ends, succeeded })
     }
 
+    /// Whether it is the lease `prefix` of that namespace, or below it.
+    pub(super) fn below(&self, namespace: &str, prefix: &str) -> bool {
+        let request = &self.key.request;
+        let own = request.path[..request.namespace].trim_end_matches('/');
+        let Some(rest) = self.id.as_ref().and_then(|id| id.strip_prefix(prefix)) else {
+            return false;
+        };
+        own == namespace && (rest.is_empty() || rest.starts_with('/') || prefix.is_empty())
+    }
+
     /// Lends it to whoever brought `borrower`, for as long as it lives: returned. Also whether it had
     /// been left to end.
     pub(super) fn lend(&self, borrower: Fingerprint, now: Time) -> (Duration, bool) {
@@ -282,11 +297,6 @@ impl Lease {
         state.borrowers.remove(&borrower);
         state.borrowers.retain(|_, until| now < *until);
         state.crowded || !state.borrowers.is_empty()
-    }
-
-    /// Whether `borrower` has it.
-    pub(super) fn lent_to(&self, borrower: Fingerprint) -> bool {
-        self.state().borrowers.contains_key(&borrower)
     }
 
     /// `borrower` has it no more.

@@ -105,6 +105,8 @@ pub enum Operation {
     Policies,
     /// The renewal of a shared login, or of vaultlet's own token.
     Renew,
+    /// The key of the sealed store, from Transit.
+    StoreKey,
 }
 
 impl Operation {
@@ -124,6 +126,7 @@ impl Operation {
             Self::Mount => "mount",
             Self::Policies => "policies",
             Self::Renew => "renew",
+            Self::StoreKey => "store_key",
         }
     }
 }

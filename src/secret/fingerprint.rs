@@ -9,8 +9,9 @@
 //! Two credentials of one length that differ anywhere have the same two sums for at most one key in
 //! 2^128, whichever they are (the paper's theorem for the Toeplitz construction); two of different
 //! lengths never meet, as the length is a part. That needs a key that is random and stays secret,
-//! and so do the sums: they are never printed, stored, sent or derived from. All that a stranger
-//! can learn is that two credentials of its own are told apart.
+//! and so do the sums: they are never printed, sent or derived from, and stored only together with
+//! the key, under the seal of `crate::sealed`. All that a stranger can learn is that two credentials
+//! of its own are told apart.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -27,12 +28,34 @@ const LONGEST: usize = 8 * 1024;
 /// Of the key: one for each block, and one to move on by.
 const PAIRS: usize = LONGEST / 16 + 1;
 
-/// What stands for a credential, in this process. It cannot be turned back into the credential, nor
+/// Bytes of the whole key: the pairs, then that of the hash.
+const KEY: usize = 16 * PAIRS + 32;
+
+/// What stands for a credential, under one key. It cannot be turned back into the credential, nor
 /// computed outside.
 #[derive(Clone, Copy, Eq)]
 pub struct Fingerprint {
     length: usize,
     sums: [u128; 2],
+}
+
+impl Fingerprint {
+    /// For the sealed store, which has the key beside it.
+    pub(crate) fn to_bytes(self) -> [u8; 40] {
+        let mut bytes = [0; 40];
+        bytes[..8].copy_from_slice(&(self.length as u64).to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.sums[0].to_le_bytes());
+        bytes[24..].copy_from_slice(&self.sums[1].to_le_bytes());
+        bytes
+    }
+
+    /// The reverse; `None`: these are not the bytes of one.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let (length, sums) = bytes.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let ([one, two], []) = sums.as_chunks() else { return None };
+        Some(Self { length, sums: [one, two].map(|sum| u128::from_le_bytes(*sum)) })
+    }
 }
 
 impl PartialEq for Fingerprint {
@@ -61,6 +84,7 @@ impl fmt::Debug for Fingerprint {
 pub struct Fingerprinter(Arc<Keys>);
 
 struct Keys {
+    bytes: Zeroizing<Vec<u8>>,
     pairs: Zeroizing<Vec<[u64; 2]>>,
     long: hmac::Key,
 }
@@ -71,13 +95,28 @@ impl Fingerprinter {
     /// # Errors
     /// The operating system gave no randomness.
     pub fn new() -> Result<Self, Unspecified> {
-        let mut bytes = Zeroizing::new([0; 16 * PAIRS + 32]);
-        SystemRandom::new().fill(bytes.as_mut())?;
-        let (blocks, long) = bytes.as_chunks();
-        let pairs = Zeroizing::new(blocks[..PAIRS].iter().map(pair).collect());
-        let long = [blocks[PAIRS..].as_flattened(), long].concat();
-        let long = hmac::Key::new(hmac::HMAC_SHA256, &Zeroizing::new(long));
-        Ok(Self(Arc::new(Keys { pairs, long })))
+        let mut bytes = Zeroizing::new(vec![0; KEY]);
+        SystemRandom::new().fill(&mut bytes)?;
+        Ok(Self::expand(bytes))
+    }
+
+    /// With the [`key`](Self::key) of one before, whose fingerprints it makes again; `None`: that
+    /// is not one's key.
+    pub fn with_key(key: &[u8]) -> Option<Self> {
+        (key.len() == KEY).then(|| Self::expand(Zeroizing::new(key.to_vec())))
+    }
+
+    /// What its fingerprints depend on, for the sealed store and nothing else.
+    pub fn key(&self) -> &Zeroizing<Vec<u8>> {
+        &self.0.bytes
+    }
+
+    /// `bytes`: as many as [`KEY`].
+    fn expand(bytes: Zeroizing<Vec<u8>>) -> Self {
+        let (pairs, long) = bytes.split_at(16 * PAIRS);
+        let pairs = Zeroizing::new(pairs.as_chunks().0.iter().map(pair).collect());
+        let long = hmac::Key::new(hmac::HMAC_SHA256, long);
+        Self(Arc::new(Keys { bytes, pairs, long }))
     }
 
     /// Of the whole of `bytes`: a credential with anything added or left out is another one.
@@ -133,11 +172,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_is_of_this_process() {
+    fn a_fingerprint_is_of_one_key() {
         let (here, elsewhere) = (Fingerprinter::new().unwrap(), Fingerprinter::new().unwrap());
 
         assert!(here.of(b"s.abc") == here.of(b"s.abc"));
         assert!(here.of(b"s.abc") != elsewhere.of(b"s.abc"));
+    }
+
+    #[test]
+    fn the_key_makes_the_same_fingerprints_again() {
+        let before = Fingerprinter::new().unwrap();
+        let after = Fingerprinter::with_key(before.key()).unwrap();
+
+        for credential in [&b"s.abc"[..], &[7; LONGEST + 1]] {
+            assert!(after.of(credential) == before.of(credential));
+            let stored = before.of(credential).to_bytes();
+            assert!(Fingerprint::of_bytes(&stored) == Some(after.of(credential)));
+            assert!(Fingerprint::of_bytes(&stored[1..]).is_none());
+        }
+        assert!(Fingerprinter::with_key(&before.key()[1..]).is_none());
     }
 
     #[test]

@@ -13,9 +13,14 @@ const EXAMPLE: &str = "config/vaultlet.example.yaml";
 const PAGE: &str = "docs/configuration.md";
 const CLUSTER: &str = "config/kubernetes.example.yaml";
 const CLUSTER_PAGE: &str = "docs/kubernetes.md";
+const LEASES_PAGE: &str = "docs/leases.md";
 /// Where a pod finds what the examples name.
-const PLACES: [&str; 3] =
-    ["/etc/vaultlet/tls/", "/etc/vaultlet/", "/var/run/secrets/kubernetes.io/serviceaccount/"];
+const PLACES: [&str; 4] = [
+    "/etc/vaultlet/tls/",
+    "/etc/vaultlet/",
+    "/var/lib/",
+    "/var/run/secrets/kubernetes.io/serviceaccount/",
+];
 
 /// A key of the schema: its dotted name, `[]` for the entries of a list.
 struct Key {
@@ -157,13 +162,13 @@ fn what_the_example_has_commented_out_is_right_too() {
 #[test]
 fn the_pages_examples_are_right() {
     let directory = directory();
-    let pages = here(&read(PAGE)) + &read(CLUSTER_PAGE);
+    let pages = here(&(read(PAGE) + &read(LEASES_PAGE))) + &read(CLUSTER_PAGE);
     let blocks = pages.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     // Others are a pod's or the cluster's.
     let ours = ["audit:", "auth:", "cache:", "policy:"];
     let blocks: Vec<_> =
         blocks.filter(|block| ours.iter().any(|key| block.starts_with(key))).collect();
-    assert_eq!(blocks.len(), 7);
+    assert_eq!(blocks.len(), 9);
     for block in blocks {
         let file = directory.path().join("vaultlet.yaml");
         std::fs::write(&file, block).unwrap();

@@ -1,0 +1,270 @@
+//! What callers do with leases themselves: renewals, look-ups, revocations.
+//!
+//! All of them go upstream, with the caller's own rights, and what comes of them is taken in before
+//! the caller has its answer. But for one: a pod that revokes what other pods of its service account
+//! have as well. The upstream would end it for all of them, so it is done as configured.
+
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::Leases;
+use super::held::{Lease, Seen};
+use super::key::Owner;
+use crate::body::{self, Body, Response};
+use crate::config::OnRevoke;
+use crate::error::Error;
+use crate::exchange::Slot;
+use crate::metrics::Revocation;
+use crate::request::Call;
+use crate::secret::Fingerprint;
+
+/// What a caller does with leases.
+#[derive(Debug, Eq, PartialEq)]
+enum Operation {
+    /// Renews one, or looks it up: the answer says how long it lives.
+    Learn,
+    /// Revokes the one of this id.
+    Revoke(Box<str>),
+    /// Revokes all below this path in this namespace.
+    RevokeBelow(Box<str>, Box<str>),
+    /// Something that cannot be told.
+    Unknown,
+}
+
+/// What becomes of a request about leases.
+pub enum Operated<'l> {
+    /// It is answered here.
+    Answer(Response),
+    /// It is passed on; what comes of it is to be told to [`Pending::over`].
+    Pass(Body, Pending<'l>),
+}
+
+/// What a request may do to leases, from before it leaves until its answer is known. Dropped before
+/// that it counts as done: it may have been.
+pub struct Pending<'l> {
+    leases: &'l Leases,
+    operation: Operation,
+    seen: Seen,
+    over: bool,
+}
+
+/// Requests and answers about one lease are a few words.
+const LARGEST: usize = 64 * 1024;
+
+impl Leases {
+    /// Takes a caller's request about leases in hand. `slot`: where its login is a shared one;
+    /// `borrower`: what stands for it.
+    ///
+    /// # Errors
+    /// It would revoke what others have, and that is not allowed here.
+    pub async fn operate(
+        &self,
+        call: &Call<'_>,
+        slot: Option<&Arc<Slot>>,
+        borrower: Option<Fingerprint>,
+        body: Body,
+    ) -> Result<Operated<'_>, Error> {
+        let tasted = body::taste(body, LARGEST).await;
+        let (body, whole) =
+            tasted.map_err(|_| Error::Malformed("the body ended before it should"))?;
+        let operation = Operation::of(call, call.namespace(&self.namespace), whole.as_deref());
+        if let (Operation::Revoke(id), Some(slot), Some(borrower)) = (&operation, slot, borrower)
+            && call.headers.plain
+            && let Some(lease) = self.table.find(id)
+            && lease.key.owner == Owner::Account(Arc::clone(&slot.place))
+            && let Some(response) = self.give_back(&lease, borrower)?
+        {
+            return Ok(Operated::Answer(response));
+        }
+        let seen = self.seen_now();
+        Ok(Operated::Pass(body, Pending { leases: self, operation, seen, over: false }))
+    }
+
+    /// A pod revokes what its service account shares; `None`: the upstream is to do so.
+    fn give_back(
+        &self,
+        lease: &Arc<Lease>,
+        borrower: Fingerprint,
+    ) -> Result<Option<Response>, Error> {
+        match self.config.on_revoke {
+            OnRevoke::Pass => Ok(None),
+            OnRevoke::Refuse => {
+                self.metrics.lease_revoked(lease.engine, Revocation::Refused);
+                Err(Error::Denied(
+                    "all pods of this service account share this lease, and it may not be revoked \
+                     here: it ends when none of them asks for it any more",
+                ))
+            }
+            OnRevoke::Detach if lease.give_back(borrower, self.clock.now()) => {
+                self.metrics.lease_revoked(lease.engine, Revocation::Detached);
+                Ok(Some(detached()))
+            }
+            OnRevoke::Detach => Ok(None),
+        }
+    }
+
+    /// Whoever brought `borrower` has none of them any more.
+    pub fn detach(&self, borrower: Fingerprint) {
+        self.table.detach(borrower);
+    }
+
+    /// The lease of this id has ended.
+    pub fn revoked(&self, id: &str) {
+        if let Some(lease) = self.table.find(id)
+            && self.table.remove(&lease)
+        {
+            self.metrics.lease_revoked(lease.engine, Revocation::Seen);
+        }
+    }
+
+    /// So have all below this path, as the server means it: the lease of that very id, and what
+    /// is below it as in a directory.
+    fn revoked_below(&self, namespace: &str, prefix: &str) {
+        let prefix = prefix.trim_end_matches('/');
+        for lease in self.table.select(|lease| lease.below(namespace, prefix)) {
+            if self.table.remove(&lease) {
+                self.metrics.lease_revoked(lease.engine, Revocation::Seen);
+            }
+        }
+    }
+}
+
+impl Operation {
+    /// What a request does, as far as that is beyond doubt (OpenBao
+    /// `internal/vault/logical_system_paths.go`, `leasePaths`). The older paths without `leases/`
+    /// are Vault's.
+    fn of(call: &Call<'_>, namespace: Option<&str>, body: Option<&[u8]>) -> Self {
+        #[derive(Deserialize)]
+        struct Named {
+            lease_id: Option<Box<str>>,
+        }
+        let write = call.method() == Method::POST || call.method() == Method::PUT;
+        let path = call.target.decoded().and_then(|path| String::from_utf8(path).ok());
+        let (Some(namespace), Some(path), true) = (namespace, path, write) else {
+            return Self::Unknown;
+        };
+        let Some(path) = path.strip_prefix("sys/") else { return Self::Unknown };
+        let path = path.strip_prefix("leases/").unwrap_or(path);
+        let (verb, rest) = path.split_once('/').unwrap_or((path, ""));
+        match verb {
+            "lookup" | "renew" => Self::Learn,
+            "revoke-force" | "revoke-prefix" => Self::RevokeBelow(namespace.into(), rest.into()),
+            "revoke" if !rest.is_empty() => Self::Revoke(rest.into()),
+            "revoke" => {
+                let named = body.and_then(|body| serde_json::from_slice(body).ok());
+                named.and_then(|Named { lease_id }| lease_id).map_or(Self::Unknown, Self::Revoke)
+            }
+            "tidy" => Self::Learn,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Pending<'_> {
+    /// Takes in what came of it, before the caller has it.
+    ///
+    /// # Errors
+    /// What came, if that is one; or its body ended before it should.
+    pub async fn over(mut self, answer: Result<Response, Error>) -> Result<Response, Error> {
+        self.over = true;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                if error.arrived() {
+                    self.apply();
+                }
+                return Err(error);
+            }
+        };
+        let status = answer.status();
+        match self.operation {
+            Operation::Learn if status == StatusCode::OK => self.learn(answer).await,
+            Operation::Learn => Ok(answer),
+            // A refusal is read before anything is done.
+            _ if matches!(status.as_u16(), 300..=499) => Ok(answer),
+            _ => {
+                self.apply();
+                Ok(answer)
+            }
+        }
+    }
+
+    /// Reads how long a lease lives, and gives the answer back unchanged.
+    async fn learn(&self, answer: Response) -> Result<Response, Error> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            lease_id: Box<str>,
+            #[serde(default)]
+            lease_duration: u64,
+            data: Option<Data>,
+        }
+        #[derive(Deserialize)]
+        struct Data {
+            id: Option<Box<str>>,
+            ttl: Option<i64>,
+        }
+        let (head, body) = answer.into_parts();
+        let (body, whole) = body::taste(body, LARGEST).await.map_err(Error::garbage)?;
+        let said = whole.and_then(|whole| serde_json::from_slice(&whole).ok());
+        let said = said.and_then(|Answer { lease_id, lease_duration, data }| match data {
+            None => Some((lease_id, lease_duration)),
+            Some(Data { id, ttl }) => Some((id?, u64::try_from(ttl?).ok()?)),
+        });
+        if let Some((id, left)) = said
+            && let Some(lease) = self.leases.table.find(&id)
+        {
+            let left = std::time::Duration::from_secs(left);
+            lease.renewed(self.seen, left, None);
+            self.leases.see_to(&lease, self.seen.at);
+        }
+        Ok(Response::from_parts(head, body))
+    }
+
+    fn apply(&self) {
+        match &self.operation {
+            Operation::Learn => (),
+            Operation::Revoke(id) => self.leases.revoked(id),
+            Operation::RevokeBelow(namespace, prefix) => {
+                self.leases.revoked_below(namespace, prefix);
+                // One that is being issued now is not known yet.
+                self.leases.doubt_all();
+            }
+            Operation::Unknown => self.leases.doubt_all(),
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.apply();
+        }
+    }
+}
+
+/// The answer to a revocation that ends nothing yet. The upstream's own has no content; this has, for
+/// the warning.
+fn detached() -> Response {
+    let answer = json!({
+        "request_id": "",
+        "lease_id": "",
+        "renewable": false,
+        "lease_duration": 0,
+        "data": null,
+        "wrap_info": null,
+        "warnings": [
+            "vaultlet: other pods of this service account use this lease: it is yours no more, and \
+             is revoked when the last of them has given it back"
+        ],
+        "auth": null,
+    });
+    let mut response = Response::new(body::full(answer.to_string()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}

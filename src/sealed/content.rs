@@ -1,0 +1,289 @@
+//! What is kept across a restart: JSON, which only ever exists sealed or in memory that is wiped.
+//!
+//! A field that an older vaultlet does not know is ignored by it; one that a newer one needs, and
+//! that means something else than before, is a new version of the file. What is restored is a
+//! claim of the past: whether a lease lives, or a caller may have it, is still asked.
+
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::Reject;
+use super::hidden::{Hidden, Wiping, fingerprint};
+use super::times::{At, Written};
+use crate::secret::Fingerprint;
+
+/// All of it, as of one instant.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Content {
+    /// When it was written: what all its instants are read with.
+    pub written: Written,
+    /// The upstream's `cluster_id`, `None` while it had not said one. From another cluster nothing
+    /// is believed.
+    #[serde(default)]
+    pub cluster: Option<String>,
+    /// What all its fingerprints were made with.
+    pub fingerprint_key: Hidden,
+    /// Leased credentials, and those with an end of their own.
+    #[serde(default)]
+    pub leases: Vec<StoredLease>,
+    /// Shared logins.
+    #[serde(default)]
+    pub logins: Vec<StoredLogin>,
+    /// Tokens of vaultlet's own.
+    #[serde(default)]
+    pub badges: Vec<StoredBadge>,
+    /// Secrets of KV mounts, where they are to be kept.
+    #[serde(default)]
+    pub entries: Vec<StoredEntry>,
+    /// What had been asked for, and not been answered.
+    #[serde(default)]
+    pub intents: Vec<Intent>,
+}
+
+/// For whom a lease was issued.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// A service account in a role.
+    Account(StoredPlace),
+    /// Whoever brings the credential that this stands for.
+    Credential(#[serde(with = "fingerprint")] Fingerprint),
+}
+
+/// Whose shared login.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StoredPlace {
+    /// Issuer of the service account's tokens. Its place in the configuration may be another's by
+    /// now: together with the audiences this says whose it is.
+    pub issuer: String,
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Name in it.
+    pub name: String,
+    /// One made anew under the old name has another.
+    pub uid: String,
+    /// All audiences of its tokens, sorted.
+    pub audiences: Vec<String>,
+    /// Path of the auth method below `auth/`.
+    pub mount: String,
+    /// The role logged in as.
+    pub role: String,
+}
+
+/// An upstream answer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StoredAnswer {
+    /// Its status.
+    pub status: u16,
+    /// Its headers that are kept, in their order.
+    pub headers: Vec<(String, Hidden)>,
+    /// Its body.
+    pub body: Hidden,
+}
+
+/// A credential.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredLease {
+    /// For whom.
+    pub owner: Owner,
+    /// The upstream token it was issued to: it ends with it.
+    pub token: Hidden,
+    /// Whose shared login that token is, or was; `None`: a caller's own.
+    #[serde(default)]
+    pub login: Option<StoredPlace>,
+    /// When that token ends unless it is renewed.
+    pub token_ends: At,
+    /// Verb of its request.
+    pub verb: String,
+    /// Namespace and path, as policies see them.
+    pub path: String,
+    /// Bytes of `path` that came as a namespace.
+    pub namespace: usize,
+    /// Path and query as they were sent.
+    pub target: String,
+    /// Headers of its request that are sent again; none is a credential.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
+    /// Body of its request; empty: none.
+    pub body: Hidden,
+    /// Names it upstream; `None`: an answer with an end of its own, which has no lease.
+    #[serde(default)]
+    pub lease_id: Option<String>,
+    /// What kind of engine issued it, for the metrics.
+    pub engine: String,
+    /// What its callers get.
+    pub answer: StoredAnswer,
+    /// When it was asked for.
+    pub asked: At,
+    /// When it came.
+    pub answered: At,
+    /// When it ends unless it is renewed.
+    pub expires: At,
+    /// When it ends however often it is renewed, if that is known.
+    #[serde(default)]
+    pub ceiling: Option<At>,
+    /// Handed out no longer than this without being read again.
+    pub fresh: At,
+    /// Whether a write below its path makes it worth nothing.
+    #[serde(default)]
+    pub stamped: bool,
+    /// Until when it is looked after.
+    pub wanted: At,
+    /// Whether it can be renewed.
+    pub renewable: bool,
+    /// For how long it was issued.
+    pub term: Duration,
+    /// Whether a successor has taken its place.
+    #[serde(default)]
+    pub retired: bool,
+    /// Who was given it.
+    #[serde(default)]
+    pub borrowers: Vec<StoredBorrower>,
+    /// Whether there were more than are named.
+    #[serde(default)]
+    pub crowded: bool,
+}
+
+/// Somebody who was given a lease.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredBorrower {
+    /// Stands for its credential.
+    #[serde(with = "fingerprint")]
+    pub caller: Fingerprint,
+    /// Until when it was promised.
+    pub until: At,
+}
+
+/// A shared login.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredLogin {
+    /// Whose.
+    pub place: StoredPlace,
+    /// The upstream token.
+    pub token: Hidden,
+    /// The `auth` block without the token and its accessor: JSON.
+    pub auth: Hidden,
+    /// When it was asked for.
+    pub made: At,
+    /// When it, or its last renewal, was asked for.
+    pub renewed: At,
+    /// When it ends unless it is renewed.
+    pub expires: At,
+    /// Whether it can be.
+    pub renewable: bool,
+    /// The life that its first lease had.
+    pub term: Duration,
+}
+
+/// A token of vaultlet's own. The token itself is not kept anywhere.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredBadge {
+    /// Stands for the token.
+    #[serde(with = "fingerprint")]
+    pub own: Fingerprint,
+    /// Names it without being it.
+    pub accessor: String,
+    /// The service-account token it was given for, to be verified anew.
+    pub jwt: Hidden,
+    /// The shared login it stands for.
+    pub place: StoredPlace,
+    /// When it was given out, in seconds since the Unix epoch.
+    pub made: i64,
+    /// The life it was given.
+    pub term: Duration,
+    /// When it ends unless it is renewed.
+    pub expires: At,
+}
+
+/// A secret of a KV mount.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredEntry {
+    /// Namespace and path, as policies see them.
+    pub path: String,
+    /// Bytes of `path` that came as a namespace.
+    pub namespace: usize,
+    /// The version asked for.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// For whom it is the answer.
+    pub scope: StoredScope,
+    /// What the upstream said.
+    pub answer: StoredAnswer,
+    /// When its request left.
+    pub asked: At,
+    /// When it came back.
+    pub answered: At,
+    /// A hot entry is refreshed from here on.
+    pub refresh: At,
+    /// Served without asking until here.
+    pub fresh: At,
+    /// Served while the upstream fails until here.
+    pub stale_if_error: At,
+    /// Served while the upstream is sealed until here.
+    pub stale_if_sealed: At,
+    /// Never served from here on.
+    pub end: At,
+    /// Which rights classes may read it.
+    pub proofs: Vec<StoredProof>,
+}
+
+/// For whom an answer is the answer.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredScope {
+    /// Everyone who may have it.
+    All,
+    /// The caller with this credential.
+    Caller(#[serde(with = "fingerprint")] Fingerprint),
+    /// A rights class.
+    Class([u8; 16]),
+}
+
+/// That a rights class may read an entry.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredProof {
+    /// Which.
+    pub class: [u8; 16],
+    /// When the request left that the upstream answered.
+    pub at: At,
+}
+
+/// That something is about to be asked for. One that is still there after a restart may have left a
+/// lease upstream that nobody knows of.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct Intent {
+    /// For whom.
+    pub owner: Owner,
+    /// Namespace and path, as policies see them.
+    pub path: String,
+    /// When.
+    pub begun: At,
+}
+
+impl Content {
+    /// As it is sealed.
+    ///
+    /// # Errors
+    /// None that is known of: there is nothing in it that JSON cannot say.
+    pub fn to_json(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        let mut json = Wiping::default();
+        serde_json::to_writer(&mut json, self)?;
+        Ok(json.0)
+    }
+
+    /// Out of what was sealed.
+    ///
+    /// # Errors
+    /// [`Reject::Garbled`]: another program wrote it, though under the same key.
+    pub fn of_json(json: &[u8]) -> Result<Self, Reject> {
+        // Its message may show a value.
+        let garbled = |error: serde_json::Error| Reject::Garbled { column: error.column() };
+        serde_json::from_slice(json).map_err(garbled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

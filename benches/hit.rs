@@ -75,7 +75,7 @@ fn warm(runtime: &Runtime) -> Parts {
 fn before(upstream: &str) -> Parts {
     let sets = vec![format!("upstream.address={upstream}")];
     let config = Source { sets, ..Source::default() }.load().unwrap();
-    Parts::new(&config).unwrap()
+    Parts::new(&config, None).unwrap()
 }
 
 /// A server with one mount, one secret, and the same rights for everyone.

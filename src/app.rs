@@ -22,6 +22,7 @@ use crate::telemetry;
 use crate::watch::{Watch, Watched};
 
 mod attempt;
+mod keeping;
 mod parts;
 mod tasks;
 
@@ -64,7 +65,8 @@ impl Running {
     /// # Errors
     /// An address is taken, or a file cannot be used.
     pub async fn start(config: Config) -> Result<Self, BoxError> {
-        let parts = Parts::new(&config)?;
+        let store = keeping::Store::open(&config).await?;
+        let parts = Parts::new(&config, store.content())?;
         let ready = Arc::new(Readiness::default());
         let admin = Admin::new(
             (
@@ -101,6 +103,7 @@ impl Running {
             parts,
             config,
         };
+        store.begin(&running.parts, &running.config, &running.stop_admin).await;
         tasks::start(&running.parts, watch, ready, &running.stop_admin);
         let edge = Workloads(Arc::clone(&running.parts.edge));
         let grace = running.config.shutdown.drain;
@@ -153,6 +156,7 @@ impl Running {
             != (&config.cache.kv, &config.cache.rules)
         {
             self.parts.kv.set_rules(&config.cache);
+            self.parts.leases.rules_changed();
         }
         if let Err(error) = log.set_level(config.log.level) {
             warn!(%error, "the log level cannot be changed");
@@ -184,6 +188,7 @@ impl Running {
             info!(open = tunnels.len(), "cutting upgraded connections");
         }
         self.parts.leases.shut_down().await;
+        self.parts.leases.written().await;
         self.stop_admin.cancel();
         self.admin_server.close();
         self.admin_server.wait().await;

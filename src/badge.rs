@@ -21,6 +21,7 @@ use crate::kubernetes::Verified;
 use crate::secret::{Fingerprint, Secret};
 
 pub mod answers;
+mod stored;
 
 /// What each badge begins with: no token of Vault or OpenBao does.
 pub const PREFIX: &[u8] = b"vlt.";

@@ -18,6 +18,7 @@ use crate::secret::Fingerprint;
 pub mod effect;
 pub mod entry;
 pub mod generations;
+mod stored;
 
 use entry::Entry;
 use generations::{Generations, Stamp};

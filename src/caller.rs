@@ -36,7 +36,7 @@ const MOST_SEATS: usize = 10_000;
 pub struct Callers {
     issuers: Arc<Issuers>,
     exchange: Arc<Exchange>,
-    badges: Badges,
+    badges: Arc<Badges>,
     logins: Arc<Logins>,
     /// Of which slot a service-account token is, where no role is chosen: what the rules say of it
     /// does not change.
@@ -76,7 +76,7 @@ impl Callers {
     /// `namespace`: that of requests that name none.
     pub fn new(
         parts: (Arc<Issuers>, Arc<Exchange>, Arc<Logins>),
-        badges: Badges,
+        badges: Arc<Badges>,
         doors: Vec<bool>,
         namespace: String,
     ) -> Self {

@@ -26,6 +26,13 @@ impl Time {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// This instant and `span` less; the machine's start instead of what was before it.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(span))
+    }
+
     /// This instant and `span` more; [`Time::NEVER`] instead of an overflow.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {

@@ -27,9 +27,11 @@ mod login;
 mod role;
 mod roll;
 mod slot;
+mod stored;
 
 pub use role::Roles;
 pub use slot::{Place, Shared, Slot};
+pub use stored::Clusters;
 
 /// Slots kept at most. One is a few hundred bytes, and needs a verified token to come about.
 const MOST_SLOTS: usize = 20_000;

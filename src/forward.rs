@@ -213,6 +213,7 @@ impl<'a> Change<'a> {
                 store.forget_all();
                 mounts.forget_all();
                 logins.doubt_all();
+                leases.forget_unleased();
                 leases.doubt_all();
             }
             Effect::Leases => logins.doubt_all(),
@@ -226,7 +227,7 @@ impl<'a> Change<'a> {
                     logins.forget(caller);
                 }
                 logins.doubt_children();
-                leases.doubt_all();
+                leases.doubt_own();
             }
             // Its mount may have become known since the request left.
             Effect::Path(path) => {

@@ -110,6 +110,11 @@ impl Logins {
         self.fingerprints.of(token)
     }
 
+    /// What fingerprints are made with, for those that outlive the process.
+    pub fn fingerprint_key(&self) -> &[u8] {
+        self.fingerprints.key()
+    }
+
     /// The credential itself, for what outlives the request's head.
     pub fn credential(&self, token: &[u8], fingerprint: Fingerprint) -> Arc<Credential> {
         Arc::new(Credential { token: Secret::new(token.to_vec()), fingerprint })

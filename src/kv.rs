@@ -24,6 +24,7 @@ use crate::tenant::Tenants;
 use crate::upstream::Upstream;
 
 pub mod answer;
+mod detect;
 mod fill;
 mod local;
 pub mod mounts;
@@ -356,28 +357,6 @@ impl Kv {
         self.metrics.decided(Decision::Proven);
         let response = reply(&entry, Serving::Stale, question.namespace, now);
         Some(Reply::Serve(response, Outcome::Stale))
-    }
-
-    /// Whether the path is that of a secret in a KV mount; asks if nobody knows.
-    async fn is_secret(&self, question: &Question<'_>) -> bool {
-        self.engine(question).await.is_some() && self.kind(question.read).is_some()
-    }
-
-    /// What is mounted at the path; asks if nobody knows.
-    pub async fn engine(&self, question: &Question<'_>) -> Option<Engine> {
-        let path = &question.read.path;
-        if self.mounts.find(path, true).is_none() {
-            // While the upstream cannot be asked, what was known of the mount is as good as what
-            // is known of its secrets.
-            let answered = match self.detect(question).await {
-                Ok(()) => true,
-                Err(error) => error.trouble().is_none(),
-            };
-            if answered && self.mounts.find(path, true).is_none() {
-                return None;
-            }
-        }
-        self.mounts.find(path, false).map(|(_, engine)| engine)
     }
 
     /// What a read reads, as far as its mount is known; `None` where that is no secret.

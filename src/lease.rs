@@ -7,8 +7,8 @@
 //! proven within W; and the lease was known to be there within `check_after`. Whatever is missing is
 //! asked for first. It is renewed, and succeeded before its longest life is over, by [`keeper`].
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -21,11 +21,12 @@ use crate::config::{self, LeaseScope};
 use crate::error::Error;
 use crate::exchange::Slot;
 use crate::flight::{Flights, Seat};
-use crate::identity::{Logins, Standing};
+use crate::identity::Logins;
 use crate::kv::mounts::Engine;
 use crate::kv::{CacheStatus, Kv, Question, Serving};
 use crate::metrics::{Metrics, Outcome};
 use crate::request::Directive;
+use crate::sealed::Writer;
 use crate::secret::Fingerprint;
 use crate::snapshot::Policies;
 use crate::tenant::Tenants;
@@ -35,26 +36,32 @@ pub mod agenda;
 pub mod answer;
 mod ask;
 pub mod canonical;
+mod doubt;
 mod failures;
 mod held;
 mod issue;
 mod keeper;
 mod key;
+mod lend;
 mod life;
 mod operation;
 mod reply;
+mod seen;
 mod shutdown;
+mod stored;
 mod table;
 mod view;
 mod vouch;
 
 use failures::Failures;
-use held::{Lease, Seen, Windows};
+use held::Lease;
 use issue::{Issued, Landing};
 
 use key::{Key, Owner, Request};
+use lend::Lent;
 use life::Plan;
 pub use operation::{Operated, Pending};
+use stored::Intents;
 use table::Table;
 pub use view::{Count, Summary};
 use vouch::Vouched;
@@ -66,10 +73,13 @@ pub struct Leases {
     flights: Flights<Key, (), Landing>,
     vouchings: Flights<u64, (), Vouched>,
     failures: Failures,
+    intents: Intents,
+    /// What makes them outlive the process, where that is configured.
+    writer: OnceLock<Arc<Writer>>,
     /// Requests whose answers hold no credential, and when that was seen.
     unleased: Cache<Request, Time>,
-    /// How many doubts were cast on all of them.
-    epoch: AtomicU64,
+    /// How many doubts were cast on all of them, and on those issued to callers' own tokens.
+    doubts: (AtomicU64, AtomicU64),
     /// Told when the next thing to be done may be sooner than was thought.
     sooner: Notify,
     kv: Arc<Kv>,
@@ -107,16 +117,6 @@ pub enum Reply {
     Serve(Response, Outcome),
 }
 
-/// What became of handing out one that is held.
-enum Lent {
-    Reply(Response, Outcome),
-    /// There is none any more.
-    Gone,
-    /// The upstream decides about this caller.
-    Pass,
-    Failed(Error),
-}
-
 /// A request for a credential is a few words.
 const LARGEST_WISH: usize = 64 * 1024;
 
@@ -138,14 +138,17 @@ impl Leases {
         metrics: Arc<Metrics>,
     ) -> Self {
         let (kv, store, logins, upstream) = parts;
-        let (flights, vouchings, failures, epoch, sooner) = Default::default();
+        let (flights, vouchings, failures, doubts, sooner) = Default::default();
+        let (intents, writer) = Default::default();
         Self {
             table: Table::new(config.renewals_per_second, clock.now()),
             flights,
             vouchings,
             failures,
+            intents,
+            writer,
             unleased: Cache::new(MOST_UNLEASED),
-            epoch,
+            doubts,
             sooner,
             kv,
             store,
@@ -166,7 +169,7 @@ impl Leases {
     /// The upstream gave no answer, and nothing held may stand in for it.
     pub async fn answer(self: &Arc<Self>, wish: &Wish<'_>, body: Body) -> Result<Reply, Error> {
         let (question, path) = (wish.question, &wish.question.read.path);
-        let off = self.config.scope == LeaseScope::None;
+        let off = self.config.scope == LeaseScope::None || !self.kv.may_lease(path);
         if off || question.directive == Directive::Bypass || !self.kv.rules().cached(path) {
             return Ok(Reply::Forward(body, CacheStatus::Silent));
         }
@@ -186,7 +189,11 @@ impl Leases {
                     Lent::Gone => (),
                 }
             }
-            let Some(engine) = self.engine(wish, &key.request).await else {
+            // What is issued to a token whose uses are counted is that caller's own affair.
+            let login = self.logins.get(question.fingerprint);
+            let counted = login.is_some_and(|login| login.counted.is_some());
+            let engine = if counted { None } else { self.engine(wish, &key.request).await };
+            let Some(engine) = engine else {
                 return Ok(Reply::Forward(body, CacheStatus::Silent));
             };
             // Whoever wants a new one wants one of a request that leaves after theirs.
@@ -194,7 +201,8 @@ impl Leases {
                 Seat::Passenger(passenger) => passenger,
                 Seat::Pilot(pilot) => {
                     // Another flight may have landed since we looked.
-                    if any && self.table.get(&key).is_some() {
+                    let lapsed = self.table.get(&key).filter(|_| any);
+                    if lapsed.as_ref().is_some_and(|lease| !self.lapsed(lease)) {
                         pilot.land(Landing::Held);
                         continue;
                     }
@@ -204,7 +212,8 @@ impl Leases {
                     let leases = Arc::clone(self);
                     tokio::spawn(async move { leases.fly(order, pilot, Some(hand_over)).await });
                     let lost = |_| Error::silent("a request for a credential was lost");
-                    return self.issued(wish, issued.await.map_err(lost)?);
+                    let issued = issued.await.map_err(lost)?;
+                    return self.issued(wish, issued, lapsed.as_ref());
                 }
             };
             match passenger.wait().await.unwrap_or(Landing::Private) {
@@ -236,7 +245,7 @@ impl Leases {
         let (read, query) = (wish.question.read, wish.question.target.query().unwrap_or_default());
         let owner = match (wish.slot, self.config.scope) {
             (Some(slot), LeaseScope::Identity) => Owner::Account(Arc::clone(&slot.place)),
-            (Some(_), _) => Owner::Credential(wish.borrower),
+            (Some(slot), _) => Owner::Borrower(Arc::clone(&slot.place), wish.borrower),
             (None, _) => Owner::Credential(wish.question.fingerprint),
         };
         let request = Request {
@@ -263,87 +272,18 @@ impl Leases {
         }
     }
 
-    /// Hands out a credential, if it is known to be good for this caller; asks what is not known.
-    async fn lend(self: &Arc<Self>, wish: &Wish<'_>, lease: &Arc<Lease>, began: Time) -> Lent {
-        let question = wish.question;
-        for _ in 0..3 {
-            let now = self.clock.now();
-            self.see_owner(lease, now);
-            if now >= lease.ends() {
-                self.table.remove(lease);
-                return Lent::Gone;
-            }
-            let written = lease.stamp.is_some_and(|stamp| !self.store.current(stamp));
-            if written || now >= lease.fresh {
-                self.table.retire(lease);
-                return Lent::Gone;
-            }
-            let login = match self.logins.get(question.fingerprint) {
-                Some(login) if self.logins.settled(&login, now) => login,
-                _ => match self.look_up(question).await {
-                    Ok(login) => login,
-                    Err(error) => return self.stale(wish, lease, error),
-                },
-            };
-            let lack = self.lacks(question, lease, now);
-            let Some(class) = login.class else {
-                // Its uses are counted, and one answer may be owed for a look-up of ours.
-                if login.take_owed().is_none() {
-                    return Lent::Pass;
-                }
-                if lack.is_some() {
-                    login.owe_again();
-                    return Lent::Pass;
-                }
-                return self.serve(wish, lease, Serving::Owed);
-            };
-            if lack.is_none() {
-                self.keep_warm(question, &login, lease, now);
-                return self.serve(wish, lease, Serving::of(began, lease.answered));
-            }
-            tracing::trace!(?class, "asking about a lease before it is handed out");
-            match self.vouch(question, lease).await {
-                Vouched::Good => (),
-                Vouched::Gone => return Lent::Gone,
-                Vouched::Denied => return Lent::Pass,
-                Vouched::Failed(error) => return self.stale(wish, lease, error),
-            }
+    /// The answer for whoever has asked for a new one. `lapsed`: one that was to be read again.
+    fn issued(
+        &self,
+        wish: &Wish<'_>,
+        issued: Issued,
+        lapsed: Option<&Arc<Lease>>,
+    ) -> Result<Reply, Error> {
+        if let (Some(error), Some(lapsed)) = (issued.trouble(), lapsed)
+            && let Lent::Reply(response, outcome) = self.stale(wish, lapsed, error)
+        {
+            return Ok(Reply::Serve(response, outcome));
         }
-        Lent::Pass
-    }
-
-    /// One whose windows have passed, because the upstream cannot be asked: to logins that were good
-    /// when it last could, for as long as the path's rule allows, and never past its end.
-    fn stale(&self, wish: &Wish<'_>, lease: &Arc<Lease>, error: Error) -> Lent {
-        let Some(trouble) = error.trouble() else { return Lent::Failed(error) };
-        let (question, now) = (wish.question, self.clock.now());
-        let grace = self.kv.rules().grace(&question.read.path, trouble);
-        let Windows { right, confirmation, epoch } = self.windows();
-        let (right, confirmation) = (right + grace, confirmation + grace);
-        let believed = self.logins.get(question.fingerprint).is_some_and(|login| {
-            login.class.is_some()
-                && self.logins.standing(&login, now) != Standing::Void
-                && now.since(login.asked) <= right
-        });
-        let lack = lease.lacks(now, Windows { right, confirmation, epoch });
-        if !believed || lack.any() {
-            return Lent::Failed(error);
-        }
-        self.serve(wish, lease, Serving::Stale)
-    }
-
-    fn serve(&self, wish: &Wish<'_>, lease: &Arc<Lease>, serving: Serving) -> Lent {
-        let now = self.clock.now();
-        let (left, forsaken) = lease.lend(wish.borrower, now);
-        if forsaken {
-            self.see_to(lease, now);
-        }
-        let response = reply::reply(lease, serving, wish.question.namespace, now, left);
-        Lent::Reply(response, serving.outcome())
-    }
-
-    /// The answer for whoever has asked for a new one.
-    fn issued(&self, wish: &Wish<'_>, issued: Issued) -> Result<Reply, Error> {
         let fresh = wish.question.directive == Directive::Fresh;
         match issued {
             Issued::Lease(lease, kept) => {
@@ -368,51 +308,61 @@ impl Leases {
 
     /// Takes in until when the token lives that a credential was issued to, where that is known.
     fn see_owner(&self, lease: &Lease, now: Time) {
-        let holder = lease.holder.credential.fingerprint;
-        let ends = match &lease.holder.slot {
+        let holder = &lease.holder;
+        if let Some(ends) = self.known_end(holder.slot.as_ref(), holder.fingerprint(), now) {
+            lease.owner_ends(ends);
+        }
+    }
+
+    /// The same for one that is about to be issued; if it is not known, it may be for ever.
+    fn owner_end(&self, slot: Option<&Arc<Slot>>, token: Fingerprint) -> Time {
+        self.known_end(slot, token, self.clock.now()).unwrap_or(Time::NEVER)
+    }
+
+    fn known_end(&self, slot: Option<&Arc<Slot>>, token: Fingerprint, now: Time) -> Option<Time> {
+        match slot {
             Some(slot) => slot
                 .good(now)
-                .filter(|shared| shared.credential.fingerprint == holder)
+                .filter(|shared| shared.credential.fingerprint == token)
                 .map(|shared| shared.expires),
             None => self
                 .logins
-                .get(holder)
+                .get(token)
                 .filter(|login| login.class.or(login.counted).is_some())
                 .map(|login| login.expires),
-        };
-        if let Some(ends) = ends {
-            lease.owner_ends(ends);
         }
     }
 
     /// Whether the owner of a credential has another token by now than the one it was issued to.
     fn succeeded(&self, lease: &Lease, now: Time) -> bool {
-        let holder = lease.holder.credential.fingerprint;
         let current = lease.holder.slot.as_ref().and_then(|slot| slot.good(now));
+        let holder = lease.holder.fingerprint();
         current.is_some_and(|shared| shared.credential.fingerprint != holder)
+    }
+
+    /// Has `writer` make them outlive the process, from now on.
+    pub fn kept_by(&self, writer: Arc<Writer>) {
+        self.writer.set(writer).ok();
+    }
+
+    /// Returns once they are on disk for the last time, where they are kept there.
+    pub async fn written(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.stop().await;
+        }
+    }
+
+    /// Something about them has changed: to be on disk soon.
+    fn changed(&self) {
+        if let Some(writer) = self.writer.get() {
+            writer.soon();
+        }
     }
 
     /// Has a credential seen to at `at`.
     fn see_to(&self, lease: &Lease, at: Time) {
         self.table.remind(lease, at);
         self.sooner.notify_one();
-    }
-
-    fn windows(&self) -> Windows {
-        Windows {
-            right: self.logins.window(),
-            confirmation: self.config.check_after,
-            epoch: self.epoch(),
-        }
-    }
-
-    fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
-    }
-
-    /// What is seen now.
-    fn seen_now(&self) -> Seen {
-        Seen { at: self.clock.now(), epoch: self.epoch() }
     }
 
     fn plan(&self) -> Plan {
@@ -425,12 +375,6 @@ impl Leases {
         for (engine, held) in self.table.count() {
             self.metrics.leases_held(engine, held);
         }
-    }
-
-    /// Casts doubt on all: something was revoked, or may have been, that may concern any of them.
-    /// Each is asked about before it is handed out again.
-    pub fn doubt_all(&self) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 }
 

@@ -27,6 +27,7 @@ pub mod request;
 
 // What this node takes away.
 pub mod guardrails;
+pub mod handover;
 
 // Vault, and who asks it.
 pub mod upstream;

@@ -134,10 +134,6 @@ impl Proxy {
         };
         if let (Caller::Pod(pod), Some(asked)) = (&caller, OwnLogin::of(call)) {
             let response = self.callers.answer(pod, asked, call, body).await;
-            if asked == OwnLogin::Revoke && response.is_ok() {
-                let borrower = pod.shared.credential.fingerprint;
-                self.leases.detach(self.callers.borrower(&caller, borrower, call));
-            }
             return Answer::ours(Route::Login, response).to(caller);
         }
         let repeatable = reads(call.method()) && body.is_end_stream();

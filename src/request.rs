@@ -106,10 +106,12 @@ impl<'r> Call<'r> {
             return None;
         }
         let path = self.target.plain()?;
-        match path.split_once('/') {
-            None | Some(("auth" | "cubbyhole" | "identity" | "sys", _)) => None,
-            Some(_) => Some(Read::of(self.namespace(default)?, path, None, ReadKind::Secret)),
+        // A namespace may be part of the path, and these are in each.
+        let system = |segment| matches!(segment, "auth" | "cubbyhole" | "identity" | "sys");
+        if !path.contains('/') || path.split('/').any(system) {
+            return None;
         }
+        Some(Read::of(self.namespace(default)?, path, None, ReadKind::Secret))
     }
 
     /// This request as a cacheable read, if it is beyond doubt one. `default`: the namespace of

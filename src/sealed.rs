@@ -20,6 +20,7 @@ pub mod transit;
 mod writer;
 
 pub use directory::Directory;
+pub use envelope::unseal;
 pub use hidden::Hidden;
 pub use key::Key;
 pub use times::{At, Times, Written};
@@ -117,7 +118,7 @@ impl Sealed {
     /// # Errors
     /// There is nothing, or nothing that can be believed.
     pub fn load(&self) -> Result<Zeroizing<Vec<u8>>, Reject> {
-        envelope::open(&self.key, &self.directory.read()?)
+        unseal(&self.key, &self.directory.read()?)
     }
 
     /// Puts `plaintext` in the place of what was written last. Once this returns it is there even

@@ -100,6 +100,11 @@ impl Upstream {
         self.nodes.cluster()
     }
 
+    /// Takes it for this cluster until it says another.
+    pub fn presume(&self, cluster: &str) {
+        self.nodes.presume(cluster);
+    }
+
     /// Whether any address has said that it is Vault Enterprise.
     pub fn enterprise(&self) -> bool {
         self.nodes.enterprise()

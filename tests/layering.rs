@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 40] = [
+const LAYERS: [&str; 43] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
     "telemetry", "tenant",
     "audit", "body", "dial", "sealed", "trust", "watch",                     // plumbing
@@ -17,6 +17,7 @@ const LAYERS: [&str; 40] = [
     "cache", "kv", "lease",                                                  // answers from memory
     "forward", "route",                                                      // and those passed on
     "proxy",                                                                 // one request
+    "handover",                                                              // what outlives it
     "refusals", "witness", "status", "admin", "server", "edge",                          // surfaces
     "app", "dev", "explain", "cli", "main",                                             // composition
 ];

@@ -9,12 +9,13 @@ use crate::badge::Badges;
 use crate::cache::Store;
 use crate::caller::Callers;
 use crate::clock::Clock;
-use crate::config::{Config, PolicySource};
+use crate::config::{self, Config, PolicySource};
 use crate::edge::Edge;
 use crate::error::BoxError;
-use crate::exchange::Exchange;
+use crate::exchange::{Clusters, Exchange};
 use crate::forward::Forward;
 use crate::guardrails::Guardrails;
+use crate::handover::{self, Handover};
 use crate::identity::Logins;
 use crate::kubernetes::Issuers;
 use crate::kv::Kv;
@@ -23,7 +24,7 @@ use crate::lease::Leases;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::refusals::Refusals;
-use crate::secret::Fingerprinter;
+use crate::sealed::content::Content;
 use crate::snapshot::Policies;
 use crate::tenant::Tenants;
 use crate::upstream::Upstream;
@@ -40,6 +41,7 @@ pub struct Parts {
     pub(super) tenants: Arc<Tenants>,
     pub(super) issuers: Arc<Issuers>,
     pub(super) exchange: Arc<Exchange>,
+    pub(super) badges: Arc<Badges>,
     pub(super) callers: Arc<Callers>,
     pub(super) policies: Option<Arc<Policies>>,
     pub(super) kv: Arc<Kv>,
@@ -53,11 +55,11 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. `left`: what the process before has left.
     ///
     /// # Errors
     /// A file that the configuration names cannot be used.
-    pub fn new(config: &Config) -> Result<Self, BoxError> {
+    pub fn new(config: &Config, left: Option<&Content>) -> Result<Self, BoxError> {
         let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
         let window = config.policy.refresh;
         let namespace = config.upstream.namespace.trim_matches('/').to_owned();
@@ -70,7 +72,7 @@ impl Parts {
         let store = Arc::new(Store::new(config.cache.max_bytes, its_clock, counts));
         let mounts = Arc::new(Mounts::new(window, clock.clone()));
         let (its_clock, counts) = counted();
-        let prints = Fingerprinter::new()?;
+        let prints = handover::fingerprinter(left)?;
         let logins = Logins::new(Arc::clone(&upstream), prints, window, its_clock, counts);
         let logins = Arc::new(logins);
         let tenants = Arc::new(Tenants::new(config.auth.limits.clone(), clock.clone()));
@@ -81,9 +83,10 @@ impl Parts {
         let shared = (Arc::clone(&logins), Arc::clone(&upstream), Arc::clone(&tenants));
         let roles = clusters.iter().map(|cluster| &cluster.login);
         let exchange = Arc::new(Exchange::new(roles, shared, its_clock, counts));
+        let badges = Arc::new(Badges::new(Arc::clone(&logins), clock.clone()));
         let callers = Arc::new(Callers::new(
             (Arc::clone(&issuers), Arc::clone(&exchange), Arc::clone(&logins)),
-            Badges::new(Arc::clone(&logins), clock.clone()),
+            Arc::clone(&badges),
             clusters.iter().map(|cluster| cluster.answer_logins).collect(),
             namespace.clone(),
         ));
@@ -155,6 +158,7 @@ impl Parts {
             tenants,
             issuers,
             exchange,
+            badges,
             callers,
             policies,
             kv,
@@ -165,5 +169,24 @@ impl Parts {
             tunnels,
             edge,
         })
+    }
+
+    /// What of it is left to the next process.
+    pub(super) fn handover(&self, clusters: &[config::Kubernetes], kv: bool) -> Handover {
+        Handover {
+            exchange: Arc::clone(&self.exchange),
+            badges: Arc::clone(&self.badges),
+            leases: Arc::clone(&self.leases),
+            store: Arc::clone(&self.store),
+            mounts: Arc::clone(&self.mounts),
+            issuers: Arc::clone(&self.issuers),
+            logins: Arc::clone(&self.logins),
+            tenants: Arc::clone(&self.tenants),
+            upstream: Arc::clone(&self.upstream),
+            clusters: Clusters::new(clusters),
+            kv,
+            clock: Clock::default(),
+            metrics: Arc::clone(&self.metrics),
+        }
     }
 }

@@ -81,6 +81,12 @@ impl Entry {
         proofs.iter().find(|proof| proof.class == class).map(|proof| proof.at)
     }
 
+    /// All of them.
+    pub fn proofs(&self) -> Vec<(Class, Time)> {
+        let proofs = self.proofs.read().unwrap_or_else(PoisonError::into_inner);
+        proofs.iter().map(|proof| (proof.class, proof.at)).collect()
+    }
+
     /// Adds what the upstream has shown for `class`, unless it has shown it later still.
     pub fn prove(&self, class: Class, at: Time) {
         let mut proofs = self.proofs.write().unwrap_or_else(PoisonError::into_inner);

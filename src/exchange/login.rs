@@ -97,7 +97,7 @@ impl Exchange {
         })
     }
 
-    fn namespace(&self, slot: &Slot) -> &str {
+    pub(super) fn namespace(&self, slot: &Slot) -> &str {
         self.roles(slot.place.account.cluster).map_or("", super::Roles::namespace)
     }
 

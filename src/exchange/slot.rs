@@ -142,6 +142,11 @@ impl Slot {
     /// Notes that a caller uses it.
     pub(super) fn used(&self, now: Time, caller: &Arc<Verified>) {
         self.used.reach(now);
+        self.meet(caller);
+    }
+
+    /// Takes it that a pod with this token is there.
+    pub fn meet(&self, caller: &Arc<Verified>) {
         let younger = match &*self.youngest.load() {
             Some(known) => caller.expires > known.expires,
             None => true,

@@ -156,6 +156,16 @@ impl Class {
         Self(class)
     }
 
+    /// The digest.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The class of this digest.
+    pub(crate) fn of_bytes(digest: [u8; 16]) -> Self {
+        Self(digest)
+    }
+
     /// A class of its own for each name.
     #[cfg(test)]
     pub fn for_tests(name: &str) -> Self {

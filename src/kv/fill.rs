@@ -20,9 +20,9 @@ use super::reply::{Serving, relay};
 use super::{Kv, Question, Reply};
 use crate::body::{self, Response};
 use crate::cache::entry::Entry;
-use crate::cache::{Key, KeyRef, Scope};
+use crate::cache::{Key, Scope};
 use crate::error::Error;
-use crate::flight::{Pilot, Seat};
+use crate::flight::Pilot;
 use crate::identity::{Class, denied};
 use crate::metrics::{Decision, Operation, Outcome};
 use crate::request::{Directive, NAMESPACE};
@@ -32,15 +32,15 @@ use crate::upstream::headers::{end_to_end, sign, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
 /// KV secrets are at most a mebibyte in the storages there are; larger answers pass through.
-const LARGEST: usize = 2 * 1024 * 1024;
+pub(super) const LARGEST: usize = 2 * 1024 * 1024;
 
 /// A read to be made, owning all it needs.
 #[derive(Debug)]
 pub(super) struct Order {
     pub(super) key: Key,
-    kind: Kind,
+    pub(super) kind: Kind,
     /// How many bytes of the key's path name the namespace.
-    namespace: usize,
+    pub(super) namespace: usize,
     ask: Ask,
     credential: Arc<Credential>,
     class: Option<Class>,
@@ -120,7 +120,7 @@ impl Kv {
     }
 
     /// A request for `target` with the headers of the caller's own.
-    fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
+    pub(super) fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
         // The question may be part of a write; it has no body itself.
@@ -270,67 +270,6 @@ impl Kv {
         }
         if !by_policy {
             self.logins.forget(order.credential.fingerprint);
-        }
-    }
-
-    fn learn_mount(&self, order: &Order, status: StatusCode, body: &[u8]) {
-        let path = order.key.path();
-        let (namespace, path) = path.split_at(order.namespace);
-        if order.kind == Kind::Mount
-            && let Some(path) = path.strip_prefix("sys/internal/ui/mounts/")
-        {
-            self.mount_answered(namespace.trim_end_matches('/'), path, status, body);
-        }
-    }
-
-    /// Asks which mount a path lies in; once for all who wait with the same credential.
-    pub(super) async fn detect(&self, question: &Question<'_>) -> Result<(), Error> {
-        let scope = Scope::Caller(question.fingerprint);
-        let key = KeyRef { scope, ..question.key(scope) }.to_key();
-        loop {
-            match self.detections.board(&key, (), |()| true) {
-                Seat::Pilot(pilot) => {
-                    let answer = self.ask_mount(question).await;
-                    pilot.land(answer.clone());
-                    return answer;
-                }
-                Seat::Passenger(passenger) => {
-                    if let Some(answer) = passenger.wait().await {
-                        return answer;
-                    }
-                    // Whoever asked has hung up: it is somebody else's turn to ask.
-                }
-            }
-        }
-    }
-
-    async fn ask_mount(&self, question: &Question<'_>) -> Result<(), Error> {
-        let (namespace, path) = question.read.path.split_at(question.read.namespace);
-        let target = format!("/v1/sys/internal/ui/mounts/{path}");
-        // The path is in the safe subset, which is a subset of what a target may hold.
-        let target = PathAndQuery::try_from(target).map_err(Error::garbage)?;
-        let ask = self.ask_as(question, target);
-        let _errand = question.visit.errand()?;
-        // What those who wait go by is what is learnt: nothing, if something changed meanwhile.
-        let stamp = self.store.stamp(&question.read.path);
-        match self.upstream.ask(Operation::Mount, &ask, LARGEST).await? {
-            Whole::Answer { status, body, .. } => {
-                if self.store.current(stamp) {
-                    self.mount_answered(namespace.trim_end_matches('/'), path, status, &body);
-                }
-                match trouble(status, &body) {
-                    Some(trouble) => Err(Error::Failing(status, trouble)),
-                    None => Ok(()),
-                }
-            }
-            Whole::Oversize(_) => Err(Error::nonsense("a mount larger than 2 MiB")),
-        }
-    }
-
-    fn mount_answered(&self, namespace: &str, path: &str, status: StatusCode, body: &[u8]) {
-        if self.mounts.learn(namespace, path, status, body) {
-            tracing::warn!("a mount was replaced upstream: forgetting what was read before");
-            self.store.forget_all();
         }
     }
 

@@ -13,6 +13,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 
 use crate::clock::{Clock, Time};
+use crate::sealed::content::StoredMount;
 
 /// What is mounted at a path.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,7 +50,7 @@ struct Mount {
 const MOST_MOUNTS: usize = 4096;
 
 /// Types of engines that metrics tell apart.
-const TYPES: [&str; 12] = [
+const TYPES: [&str; 13] = [
     "ad",
     "aws",
     "azure",
@@ -57,6 +58,7 @@ const TYPES: [&str; 12] = [
     "database",
     "gcp",
     "kubernetes",
+    "kv",
     "ldap",
     "nomad",
     "openldap",
@@ -82,6 +84,11 @@ struct Data {
 struct Config {
     #[serde(default)]
     force_no_cache: bool,
+}
+
+/// What metrics call an engine of this type.
+pub fn label(engine: &str) -> &'static str {
+    TYPES.iter().find(|known| **known == engine).copied().unwrap_or("other")
 }
 
 impl Mounts {
@@ -136,6 +143,30 @@ impl Mounts {
         replaced
     }
 
+    /// The KV mounts, as they outlive the process.
+    pub fn stored(&self) -> Vec<StoredMount> {
+        let stored = |(path, mount): (&Box<str>, &Mount)| {
+            let version = match mount.engine {
+                Engine::KvV1 => 1,
+                Engine::KvV2 => 2,
+                Engine::Fresh | Engine::Other(_) | Engine::Uncached => return None,
+            };
+            Some(StoredMount { path: path.to_string(), version, uuid: mount.uuid.to_string() })
+        };
+        self.known.load().iter().filter_map(stored).collect()
+    }
+
+    /// Takes them in again, as what was known long ago: each is asked about before it is believed,
+    /// if the upstream can be asked.
+    pub fn restore(&self, mounts: &[StoredMount]) {
+        let mount = |it: &StoredMount| {
+            let engine = if it.version == 1 { Engine::KvV1 } else { Engine::KvV2 };
+            let mount = Mount { engine, uuid: it.uuid.as_str().into(), learnt: Time::LONG_AGO };
+            (it.path.as_str().into(), mount)
+        };
+        self.known.store(Arc::new(mounts.iter().map(mount).collect()));
+    }
+
     /// Forgets all of them.
     pub fn forget_all(&self) {
         self.known.store(Arc::default());
@@ -153,9 +184,10 @@ impl Data {
             ("kv", _) => Engine::Uncached,
             _ if self.config.force_no_cache => Engine::Fresh,
             ("kmip" | "ssh" | "totp" | "transform" | "transit", _) => Engine::Fresh,
-            (engine, _) => Engine::Other(
-                TYPES.iter().find(|known| **known == engine).copied().unwrap_or("other"),
-            ),
+            // Of the server itself, in any namespace.
+            ("cubbyhole" | "identity" | "system", _) => Engine::Fresh,
+            (engine, _) if engine.starts_with("ns_") => Engine::Fresh,
+            (engine, _) => Engine::Other(label(engine)),
         }
     }
 }

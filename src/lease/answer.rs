@@ -84,6 +84,20 @@ impl Countdown {
         Self { body, places }
     }
 
+    /// The same, but that nothing in `data` is taken for one: it is what somebody has written there.
+    pub fn of_lease(body: Bytes) -> Self {
+        let whole = Self::new(body);
+        let frame = Frame::parse(&whole.body).ok().and_then(|frame| frame.lease_duration);
+        let start = frame.map(|number| number.get().as_ptr().addr() - whole.body.as_ptr().addr());
+        let places = whole.places.into_iter().filter(|place| Some(place.start) == start).collect();
+        Self { body: whole.body, places }
+    }
+
+    /// The answer as it came.
+    pub fn as_it_came(&self) -> &Bytes {
+        &self.body
+    }
+
     /// The answer with `left` in the place of what it promised, in whole seconds, rounded down.
     /// Wiped when its last clone is dropped, if the body it was made from is.
     pub fn with_left(&self, left: Duration) -> Bytes {

@@ -72,7 +72,11 @@ pub(super) async fn look_up(
             let left = u64::try_from(data.ttl).unwrap_or_default();
             Ok(if left == 0 { Found::Gone } else { Found::For(Duration::from_secs(left)) })
         }
-        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => Ok(Found::Gone),
+        // Only these words are about the lease; a locked namespace, say, has others.
+        StatusCode::BAD_REQUEST if says(&body, &["invalid lease"]) => Ok(Found::Gone),
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND => {
+            Err(Error::nonsense("an answer to a look-up of a lease that is about something else"))
+        }
         StatusCode::FORBIDDEN if dead(&body) => Ok(Found::Dead),
         _ => Ok(Found::Unasked),
     }

@@ -1,7 +1,8 @@
 //! What was the upstream asked for in vain a moment ago?
 //!
 //! A database that is down makes each request for a credential a slow failure upstream. One attempt
-//! is made for each step of the back-off, and whoever asks meanwhile is told what it was told.
+//! is made for each step of the back-off, and whoever asks meanwhile is told what it was told; others
+//! than the one it was told to, once it has failed for one of them too.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ struct Failure {
     until: Time,
     /// Whom the upstream has answered.
     owner: Owner,
+    /// Whether it has failed for another as well, so that it is not about this one.
+    widespread: bool,
     what: What,
 }
 
@@ -46,24 +49,30 @@ impl Failures {
     pub(super) fn recent(&self, key: &Key, now: Time) -> Option<What> {
         let failures = self.lock();
         let failure = failures.get(&key.request).filter(|failure| now < failure.until)?;
-        Some(match &failure.what {
-            What::Said(_, error) if failure.owner != key.owner => What::Error(error.clone()),
-            what => what.clone(),
-        })
+        let own = failure.owner == key.owner;
+        match &failure.what {
+            what if own => Some(what.clone()),
+            _ if !failure.widespread => None,
+            What::Said(_, error) | What::Error(error) => Some(What::Error(error.clone())),
+        }
     }
 
     /// Notes a failure.
     pub(super) fn note(&self, key: &Key, now: Time, what: What) {
         let mut failures = self.lock();
-        if failures.len() >= MOST {
-            failures.retain(|_, failure| now < failure.until);
+        // One whose pause is long over has counted to where it did.
+        failures.retain(|_, failure| now < failure.until.plus(LONGEST));
+        let before = failures.get(&key.request);
+        if failures.len() >= MOST && before.is_none() {
+            return;
         }
-        let count = failures.get(&key.request).map_or(1, |failure| failure.count + 1);
-        if failures.len() < MOST || count > 1 {
-            let until = now.plus(back_off(count, LONGEST));
-            let owner = key.owner.clone();
-            failures.insert(key.request.clone(), Failure { count, until, owner, what });
-        }
+        let count = before.map_or(1, |before| before.count + 1);
+        let owner = key.owner.clone();
+        let widespread =
+            before.is_some_and(|before| before.widespread || before.owner != key.owner);
+        let until = now.plus(back_off(count, LONGEST));
+        let failure = Failure { count, until, owner, widespread, what };
+        failures.insert(key.request.clone(), failure);
     }
 
     /// It worked.

@@ -10,6 +10,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use super::answer::Countdown;
 use super::key::Key;
 use super::life::{Life, OwnerLife, Step};
+use super::seen::{Doubts, Lack, Seen, Windows};
 use crate::cache::generations::Stamp;
 use crate::clock::Time;
 use crate::exchange::Slot;
@@ -48,7 +49,10 @@ pub(super) struct Lease {
     state: Mutex<State>,
     vouching: AtomicBool,
     succession: AtomicBool,
-    _charge: Option<Charge>,
+    /// Whether its owner's uses are known not to be counted.
+    known: AtomicBool,
+    /// On whose account it is held; that of its successor too.
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 /// The upstream token that a credential was issued to, and dies with.
@@ -60,6 +64,15 @@ pub(super) struct Holder {
     pub(super) header: HeaderValue,
     /// Where it is, or was, the shared login.
     pub(super) slot: Option<Arc<Slot>>,
+    /// When the token dies, as far as that was known.
+    pub(super) ends: Time,
+}
+
+impl Holder {
+    /// What stands for the token.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.credential.fingerprint
+    }
 }
 
 #[derive(Debug)]
@@ -77,40 +90,13 @@ struct State {
     crowded: bool,
 }
 
-/// Something was so, as of a request that left then.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
-    /// When that was.
-    pub(super) at: Time,
-    /// How many doubts had been cast on all of them by then.
-    pub(super) epoch: u64,
-}
-
-/// What has to be asked before it may be handed out.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Lack {
-    /// Whether its owner still has the right to it.
-    pub(super) right: bool,
-    /// Whether it is still there.
-    pub(super) confirmation: bool,
-}
-
-impl Lack {
-    /// Whether anything has.
-    pub(super) fn any(self) -> bool {
-        self.right || self.confirmation
-    }
-}
-
-/// What holds of all of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Windows {
-    /// W: how long a right is believed.
-    pub(super) right: Duration,
-    /// How long it is believed that it is there.
-    pub(super) confirmation: Duration,
-    /// How many doubts were cast on all of them so far.
-    pub(super) epoch: u64,
+/// The same at an instant.
+pub(super) struct Snapshot {
+    pub(super) life: Life,
+    pub(super) owner_ends: Time,
+    pub(super) confirmed: Time,
+    pub(super) proven: Option<Time>,
+    pub(super) borrowers: HashMap<Fingerprint, Time>,
 }
 
 /// More than this borrow one credential on one node only where something is wrong; it is then never
@@ -131,14 +117,15 @@ pub(super) struct Birth {
     pub(super) fresh: Time,
     pub(super) stamp: Option<Stamp>,
     pub(super) life: Life,
-    pub(super) epoch: u64,
-    pub(super) charge: Option<Charge>,
+    pub(super) doubts: Doubts,
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 impl Lease {
     pub(super) fn new(birth: Birth) -> Self {
         let (asked, answered) = birth.times;
-        let seen = Seen { at: asked, epoch: birth.epoch };
+        let seen = Seen { at: asked, doubts: birth.doubts };
+        let owner_ends = birth.holder.ends;
         Self {
             serial: birth.serial,
             key: birth.key,
@@ -154,7 +141,7 @@ impl Lease {
             stamp: birth.stamp,
             state: Mutex::new(State {
                 life: birth.life,
-                owner_ends: Time::NEVER,
+                owner_ends,
                 confirmed: seen,
                 proven: Some(seen),
                 borrowers: HashMap::new(),
@@ -162,7 +149,8 @@ impl Lease {
             }),
             vouching: AtomicBool::new(false),
             succession: AtomicBool::new(false),
-            _charge: birth.charge,
+            known: AtomicBool::new(false),
+            charge: birth.charge,
         }
     }
 
@@ -200,7 +188,11 @@ impl Lease {
     /// What is to be asked before it is handed out at `now`, if it lives.
     pub(super) fn lacks(&self, now: Time, windows: Windows) -> Lack {
         let state = self.state();
-        let old = |seen: Seen, window| seen.epoch != windows.epoch || now.since(seen.at) > window;
+        let doubted = |seen: Seen| {
+            seen.doubts.all != windows.doubts.all
+                || self.holder.slot.is_none() && seen.doubts.own != windows.doubts.own
+        };
+        let old = |seen, window| doubted(seen) || now.since(seen.at) > window;
         Lack {
             right: state.proven.is_none_or(|proven| old(proven, windows.right)),
             confirmation: self.id.is_some() && old(state.confirmed, windows.confirmation),
@@ -215,9 +207,16 @@ impl Lease {
         }
     }
 
-    /// Its owner has lost the right to it.
-    pub(super) fn disprove(&self) {
-        self.state().proven = None;
+    /// Its owner has lost the right to it: nobody looks after it any more.
+    pub(super) fn disprove(&self, now: Time) {
+        let mut state = self.state();
+        state.proven = None;
+        state.life.unwanted(now);
+    }
+
+    /// It may have ended: to be asked before it is handed out again.
+    pub(super) fn doubt(&self) {
+        self.state().confirmed.doubts = Doubts::OTHER;
     }
 
     /// Takes it that it is there; `left`: and for how much longer. Says whether that was news.
@@ -291,17 +290,31 @@ impl Lease {
         (ends.since(now), state.life.handed_out(now))
     }
 
-    /// Takes it back from `borrower`; says whether others have it still.
-    pub(super) fn give_back(&self, borrower: Fingerprint, now: Time) -> bool {
+    /// Whether others than `borrower` have it.
+    pub(super) fn others(&self, borrower: Fingerprint, now: Time) -> bool {
         let mut state = self.state();
-        state.borrowers.remove(&borrower);
         state.borrowers.retain(|_, until| now < *until);
-        state.crowded || !state.borrowers.is_empty()
+        state.crowded || state.borrowers.keys().any(|other| *other != borrower)
     }
 
-    /// `borrower` has it no more.
-    pub(super) fn detach(&self, borrower: Fingerprint) {
+    /// Takes it back from `borrower`.
+    pub(super) fn give_back(&self, borrower: Fingerprint) {
         self.state().borrowers.remove(&borrower);
+    }
+
+    /// Whether somebody who is to look after it does: it is wanted, and not succeeded.
+    pub(super) fn looked_after(&self, now: Time) -> bool {
+        self.state().life.looked_after(now)
+    }
+
+    /// Whether the caller is the first to see that its owner's uses are not counted.
+    pub(super) fn claim_known(&self) -> bool {
+        !self.known.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether that was seen.
+    pub(super) fn known(&self) -> bool {
+        self.holder.slot.is_some() || self.known.load(Ordering::Acquire)
     }
 
     /// Whether the caller is the one to have it vouched for in the background: the first to ask.
@@ -317,6 +330,32 @@ impl Lease {
     /// Whether the caller is the first to see that its owner has another token.
     pub(super) fn claim_succession(&self) -> bool {
         !self.succession.swap(true, Ordering::AcqRel)
+    }
+
+    /// What is known of it.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let state = self.state();
+        Snapshot {
+            life: state.life.clone(),
+            owner_ends: state.owner_ends,
+            confirmed: state.confirmed.at,
+            proven: state.proven.map(|proven| proven.at),
+            borrowers: state.borrowers.clone(),
+        }
+    }
+
+    /// What was known of it in an earlier process. What that cannot tell is to be asked.
+    pub(super) fn recall(&self, confirmed: Option<Time>, proven: Option<Time>, doubts: Doubts) {
+        let mut state = self.state();
+        let seen = |at| Seen { at, doubts };
+        let never = Seen { at: self.asked, doubts: Doubts::OTHER };
+        state.confirmed = confirmed.map_or(never, seen);
+        state.proven = proven.map(seen);
+    }
+
+    /// `borrower` was told in an earlier process that it lives until then.
+    pub(super) fn borrowed(&self, borrower: Fingerprint, until: Time) {
+        self.state().borrowers.insert(borrower, until);
     }
 
     /// Never held across an `await`, and nothing panics while it is held.

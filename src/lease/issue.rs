@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, EXPECT, HeaderMap, HeaderValue,
-    SET_COOKIE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, EXPECT,
+    HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
+    SET_COOKIE, TRAILER,
 };
 use hyper::{Method, StatusCode};
 use tokio::sync::oneshot;
@@ -22,6 +23,7 @@ use super::held::{Birth, Holder, Lease};
 use super::key::Key;
 use super::life::{Life, Plan};
 use super::reply::Said;
+use super::seen::Seen;
 use super::vouch::token;
 use super::{KV, Leases, Wish};
 use crate::body::Response;
@@ -31,12 +33,31 @@ use crate::error::Error;
 use crate::flight::Pilot;
 use crate::metrics::Operation;
 use crate::request::NAMESPACE;
-use crate::tenant::Errand;
+use crate::tenant::{Charge, Errand};
 use crate::upstream::headers::{end_to_end, sign, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
 /// Answers with credentials are kilobytes; larger ones pass through.
 const LARGEST: usize = 1024 * 1024;
+
+/// A refusal is a line or two; one that is larger is not remembered word for word.
+const LARGEST_REFUSAL: usize = 4096;
+
+/// How long an answer waits for a disk.
+const DISK: Duration = Duration::from_secs(1);
+
+/// What a request says of whoever makes it, and of how it wants its own answer.
+const PERSONAL: [HeaderName; 9] = [
+    ACCEPT_ENCODING,
+    CONTENT_LENGTH,
+    COOKIE,
+    EXPECT,
+    IF_MATCH,
+    IF_MODIFIED_SINCE,
+    IF_NONE_MATCH,
+    RANGE,
+    TRAILER,
+];
 
 /// A request for a credential, owning all it needs.
 #[derive(Debug)]
@@ -47,6 +68,19 @@ pub(super) struct Order {
     pub(super) holder: Holder,
     /// What it is a part of.
     pub(super) errand: Option<Errand>,
+    /// On whose account what comes is held; `None`: there is no room there.
+    charge: Option<Arc<Charge>>,
+}
+
+/// What became of a flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Flown {
+    /// What came is held.
+    Held,
+    /// What came is not.
+    Unheld,
+    /// Nothing came.
+    Failed,
 }
 
 /// What became of it, for whoever ordered it.
@@ -59,6 +93,20 @@ pub(super) enum Issued {
     Oversize(Response),
     /// No answer.
     Failed(Error),
+}
+
+impl Issued {
+    /// The upstream's trouble, if that is what became of it.
+    pub(super) fn trouble(&self) -> Option<Error> {
+        match self {
+            Self::Said(said) => {
+                let trouble = trouble(said.status, &said.body)?;
+                Some(Error::Failing(said.status, trouble))
+            }
+            Self::Failed(error) => error.trouble().map(|_| error.clone()),
+            Self::Lease(..) | Self::Oversize(_) => None,
+        }
+    }
 }
 
 /// The same for those who waited.
@@ -87,8 +135,9 @@ impl Leases {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
         sign(&mut headers, &header);
-        // The body is at hand: there is nothing to be waited for, and its length is known.
-        for own in [CONTENT_LENGTH, EXPECT] {
+        // The body is at hand: there is nothing to be waited for, and its length is known. And what
+        // comes is for others as well, in whole and as it is.
+        for own in PERSONAL {
             headers.remove(own);
         }
         let tenant = question.visit.tenant();
@@ -98,8 +147,14 @@ impl Leases {
             key,
             engine,
             ask: Ask { method, body, ..Ask::get(question.target.clone(), headers, tenant) },
-            holder: Holder { credential, header, slot: wish.slot.cloned() },
+            holder: Holder {
+                ends: self.owner_end(wish.slot, question.fingerprint),
+                credential,
+                header,
+                slot: wish.slot.cloned(),
+            },
             errand: None,
+            charge: self.tenants.charge(tenant).map(Arc::new),
         })
     }
 
@@ -111,10 +166,11 @@ impl Leases {
             let shared = slot.good(now)?;
             holder.credential = Arc::clone(&shared.credential);
             holder.header = shared.header.clone();
+            holder.ends = shared.expires;
             sign(&mut ask.headers, &holder.header);
         }
-        let (key, engine) = (lease.key.clone(), lease.engine);
-        Some(Order { key, engine, ask, holder, errand: None })
+        let (key, engine, charge) = (lease.key.clone(), lease.engine, lease.charge.clone());
+        Some(Order { key, engine, ask, holder, errand: None, charge })
     }
 
     /// Makes the request in a task of its own: holds the credential, hands it to who ordered it,
@@ -124,7 +180,7 @@ impl Leases {
         order: Order,
         pilot: Pilot<Key, (), Landing>,
         hand_over: Option<oneshot::Sender<Issued>>,
-    ) -> bool {
+    ) -> Flown {
         let issued = self.issue(&order).await;
         let landing = match &issued {
             Issued::Lease(_, true) => Landing::Held,
@@ -132,13 +188,17 @@ impl Leases {
             Issued::Lease(_, false) | Issued::Said(_) | Issued::Oversize(_) => Landing::Private,
             Issued::Failed(error) => Landing::Failed(error.clone()),
         };
-        let held = matches!(landing, Landing::Held);
+        let flown = match &landing {
+            Landing::Held => Flown::Held,
+            Landing::Private => Flown::Unheld,
+            Landing::Said(_) | Landing::Failed(_) => Flown::Failed,
+        };
         // The caller may have hung up; the others have not.
         if let Some(hand_over) = hand_over {
             hand_over.send(issued).ok();
         }
         pilot.land(landing);
-        held
+        flown
     }
 
     async fn issue(&self, order: &Order) -> Issued {
@@ -149,7 +209,7 @@ impl Leases {
         }
         let stamp = (order.engine == KV).then(|| self.store.stamp(&order.key.request.path));
         let seen = self.seen_now();
-        let answer = self.upstream.ask_once(Operation::LeaseIssue, &order.ask, LARGEST).await;
+        let answer = self.ask_for(order).await;
         let (status, headers, body) = match answer {
             Ok(Whole::Answer { status, headers, body }) => (status, headers, body),
             Ok(Whole::Oversize(response)) => return Issued::Oversize(response),
@@ -165,48 +225,64 @@ impl Leases {
             self.metrics.lease_issued(order.engine, false);
             if status != StatusCode::TOO_MANY_REQUESTS {
                 let others = Error::Failing(status, trouble);
-                let what = What::Said(Arc::new(said.clone()), others);
+                let what = if said.body.len() <= LARGEST_REFUSAL {
+                    What::Said(Arc::new(said.clone()), others)
+                } else {
+                    What::Error(others)
+                };
                 self.failures.note(&order.key, self.clock.now(), what);
             }
             return Issued::Said(said);
         }
+        if said.status != StatusCode::OK || !json(&said.headers) {
+            return Issued::Said(said);
+        }
         self.failures.over(&order.key);
-        let reading = match said.status {
-            StatusCode::OK if json(&said.headers) => read(&said.body, Clock::unix()),
-            _ => Reading::Unleased,
-        };
-        let (birth, good) = match self.birth(order, &said, reading, (seen.at, stamp)) {
-            Ok(Some(born)) => born,
-            Ok(None) => {
-                if said.status.is_success() {
-                    self.unleased.insert(order.key.request.clone(), self.clock.now());
-                }
-                return Issued::Said(said);
+        let reading = read(&said.body, Clock::unix());
+        match &reading {
+            // Remembered, so that those who ask for this do not wait for each other.
+            Reading::Unleased => {
+                self.unleased.insert(order.key.request.clone(), self.clock.now());
             }
-            Err(what) => {
-                warn!(what, engine = order.engine, "a credential that cannot be kept");
-                return Issued::Said(said);
+            Reading::Garbage(what) => {
+                warn!(what, engine = order.engine, "an answer with a lease that cannot be kept");
             }
+            Reading::Leased(_) | Reading::OwnEnd { .. } => (),
+        }
+        let Some(birth) = self.birth(order, &said, reading, (seen, stamp)) else {
+            return Issued::Said(said);
         };
         self.metrics.lease_issued(order.engine, true);
-        let lease = Arc::new(Lease::new(Birth { epoch: seen.epoch, ..birth }));
-        let kept = good && self.hold(&lease).await;
+        let lease = Arc::new(Lease::new(birth));
+        let kept = lease.charge.is_some() && self.hold(&lease, seen).await;
         Issued::Lease(lease, kept)
     }
 
-    /// What a lease begins with, and whether there is room for it; `None`: the answer has none.
+    /// The request itself. Where credentials outlive the process, that it is made is put down
+    /// meanwhile, so that the next process can tell what this one may have left behind.
+    async fn ask_for(&self, order: &Order) -> Result<Whole, Error> {
+        let asked = self.upstream.ask_once(Operation::LeaseIssue, &order.ask, LARGEST);
+        let Some(writer) = self.writer.get() else { return asked.await };
+        let serial = self.table.serial();
+        self.intents.begin(serial, &order.key, self.clock.now());
+        let put_down = tokio::time::timeout(DISK, writer.commit());
+        let (answer, _) = tokio::join!(asked, put_down);
+        self.intents.over(serial);
+        answer
+    }
+
+    /// What a lease begins with; `None`: the answer has none that can be kept.
     fn birth(
         &self,
         order: &Order,
         said: &Said,
         reading: Reading,
-        (asked, stamp): (Time, Option<Stamp>),
-    ) -> Result<Option<(Birth, bool)>, &'static str> {
+        (seen, stamp): (Seen, Option<Stamp>),
+    ) -> Option<Birth> {
         let path = &order.key.request.path;
         let rules = self.kv.rules();
         let (id, life, renewable, read_again) = match reading {
-            Reading::Garbage(what) => return Err(what),
-            Reading::Unleased => return Ok(None),
+            Reading::Garbage(_) | Reading::Unleased => return None,
             Reading::Leased(terms) => {
                 // Not every KV's renewals work, and it is read again before it comes to that.
                 let kv = order.engine == KV;
@@ -215,41 +291,50 @@ impl Leases {
             Reading::OwnEnd { left, counts_down, .. } if rules.own_end(path) => {
                 (None, left, false, counts_down)
             }
-            Reading::OwnEnd { .. } => return Ok(None),
+            Reading::OwnEnd { .. } => return None,
         };
+        // A static role's says so while it is being rotated.
         if life.is_zero() {
-            return Err("a credential that has ended as it comes");
+            return None;
         }
         let plan = self.plan();
         let plan = if read_again { Plan { idle: Duration::ZERO, ..plan } } else { plan };
-        let longest = self.table.longest(&order.key.request);
-        let charge = self.tenants.charge(order.ask.tenant);
-        let good = charge.is_some();
-        let birth = Birth {
+        let (asked, now) = (seen.at, self.clock.now());
+        let longest = self.table.longest(&order.key.request, now);
+        let body = said.body.clone();
+        Some(Birth {
             serial: self.table.serial(),
             key: order.key.clone(),
             id,
             engine: order.engine,
-            times: (asked, self.clock.now()),
+            times: (asked, now),
             headers: lasting(&said.headers),
-            body: Countdown::new(said.body.clone()),
+            // In a KV secret `ttl` is whatever its writer meant by it.
+            body: if order.engine == KV { Countdown::of_lease(body) } else { Countdown::new(body) },
             holder: order.holder.clone(),
             request: order.ask.clone(),
             fresh: if read_again { asked.plus(rules.ttl(path)) } else { Time::NEVER },
             stamp,
             life: Life::new(plan, asked, life, renewable, longest),
-            epoch: 0,
-            charge,
-        };
-        Ok(Some((birth, good)))
+            doubts: seen.doubts,
+            charge: order.charge.clone(),
+        })
     }
 
     /// Holds a credential, before anybody has it.
-    async fn hold(&self, lease: &Arc<Lease>) -> bool {
+    async fn hold(&self, lease: &Arc<Lease>, seen: Seen) -> bool {
         let now = self.clock.now();
         self.see_owner(lease, now);
+        // Nobody can be asked about one without an id: whether it is of before or after.
+        if lease.id.is_none() && seen.doubts != self.doubts() {
+            return false;
+        }
         let kept = self.table.put(lease, now);
         self.sooner.notify_one();
+        // A disk that fails costs what a restart would have found, and no answer.
+        if let Some(writer) = self.writer.get() {
+            tokio::time::timeout(DISK, writer.commit()).await.ok();
+        }
         kept
     }
 

@@ -16,6 +16,8 @@ use crate::secret::Fingerprint;
 pub(super) enum Owner {
     /// All pods of a service account, by the login they share, whichever that is by then.
     Account(Arc<Place>),
+    /// One pod of it, where they share the login and nothing else.
+    Borrower(Arc<Place>, Fingerprint),
     /// Whoever brings this credential.
     Credential(Fingerprint),
 }

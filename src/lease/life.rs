@@ -98,6 +98,54 @@ impl Life {
         }
     }
 
+    /// As it was in an earlier process: `span` from its issue to the end of its lease; until when
+    /// it is `wanted`, and whether another had its place.
+    pub(super) fn restored(
+        plan: Plan,
+        span: (Time, Time),
+        term: Duration,
+        renewable: bool,
+        ceiling: Option<Time>,
+        (wanted, retired): (Time, bool),
+    ) -> Self {
+        let (issued, expires) = span;
+        Self {
+            plan,
+            issued,
+            term,
+            expires,
+            renewable,
+            ceiling,
+            // As if it had been renewed a term before its end: soon, where that is not far.
+            renew: issued.max(renewal(expires.minus(term), term, plan.renew_at)),
+            wanted,
+            failures: 0,
+            later: issued,
+            doubtful: false,
+            retired,
+        }
+    }
+
+    /// The end that no renewal moves, if it is known.
+    pub(super) fn ceiling(&self) -> Option<Time> {
+        self.ceiling
+    }
+
+    /// Until when it is looked after.
+    pub(super) fn wanted(&self) -> Time {
+        self.wanted
+    }
+
+    /// Whether the upstream would renew it.
+    pub(super) fn renewable(&self) -> bool {
+        self.renewable
+    }
+
+    /// For how long it was issued.
+    pub(super) fn term(&self) -> Duration {
+        self.term
+    }
+
     /// When its lease ends.
     pub(super) fn expires(&self) -> Time {
         self.expires
@@ -115,7 +163,7 @@ impl Life {
 
     /// It was handed out; says whether it had been left to end, so that its next step is another.
     pub(super) fn handed_out(&mut self, now: Time) -> bool {
-        let forsaken = now >= self.wanted;
+        let forsaken = !self.plan.idle.is_zero() && now >= self.wanted;
         self.wanted = now.plus(self.plan.idle);
         forsaken
     }
@@ -147,6 +195,16 @@ impl Life {
         self.failures += 1;
         self.doubtful |= about_it && self.failures > 1;
         self.later = now.plus(back_off(self.failures, self.expires.since(now)));
+    }
+
+    /// Whether it is looked after.
+    pub(super) fn looked_after(&self, now: Time) -> bool {
+        !self.retired && now < self.wanted
+    }
+
+    /// Nobody is known to want it.
+    pub(super) fn unwanted(&mut self, now: Time) {
+        self.wanted = self.wanted.min(now);
     }
 
     /// Nothing is done for it any more.

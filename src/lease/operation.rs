@@ -12,9 +12,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Leases;
-use super::held::{Lease, Seen};
+use super::held::Lease;
 use super::key::Owner;
+use super::seen::Seen;
 use crate::body::{self, Body, Response};
+use crate::cache::effect::reads;
 use crate::config::OnRevoke;
 use crate::error::Error;
 use crate::exchange::Slot;
@@ -31,8 +33,10 @@ enum Operation {
     Revoke(Box<str>),
     /// Revokes all below this path in this namespace.
     RevokeBelow(Box<str>, Box<str>),
-    /// Something that cannot be told.
-    Unknown,
+    /// Revokes what cannot be told.
+    RevokeSome,
+    /// None of this.
+    Other,
 }
 
 /// What becomes of a request about leases.
@@ -48,6 +52,8 @@ pub enum Operated<'l> {
 pub struct Pending<'l> {
     leases: &'l Leases,
     operation: Operation,
+    /// What stands for the caller; `None`: it brings nothing, and can do nothing.
+    borrower: Option<Fingerprint>,
     seen: Seen,
     over: bool,
 }
@@ -72,48 +78,70 @@ impl Leases {
         let (body, whole) =
             tasted.map_err(|_| Error::Malformed("the body ended before it should"))?;
         let operation = Operation::of(call, call.namespace(&self.namespace), whole.as_deref());
-        if let (Operation::Revoke(id), Some(slot), Some(borrower)) = (&operation, slot, borrower)
-            && call.headers.plain
-            && let Some(lease) = self.table.find(id)
-            && lease.key.owner == Owner::Account(Arc::clone(&slot.place))
-            && let Some(response) = self.give_back(&lease, borrower)?
+        if let (Some(slot), Some(borrower)) = (slot, borrower)
+            && let Some(response) = self.give_back(call, &operation, slot, borrower)?
         {
             return Ok(Operated::Answer(response));
         }
+        if let Operation::Revoke(id) = &operation
+            && let Some(lease) = self.table.find(id)
+        {
+            // From now on it may be over.
+            lease.doubt();
+        }
         let seen = self.seen_now();
-        Ok(Operated::Pass(body, Pending { leases: self, operation, seen, over: false }))
+        let pending = Pending { leases: self, operation, borrower, seen, over: false };
+        Ok(Operated::Pass(body, pending))
     }
 
     /// A pod revokes what its service account shares; `None`: the upstream is to do so.
     fn give_back(
         &self,
-        lease: &Arc<Lease>,
+        call: &Call<'_>,
+        operation: &Operation,
+        slot: &Slot,
         borrower: Fingerprint,
     ) -> Result<Option<Response>, Error> {
+        if self.config.on_revoke == OnRevoke::Pass {
+            return Ok(None);
+        }
+        let id = match operation {
+            Operation::Revoke(id) if call.headers.plain => id,
+            Operation::Revoke(_) | Operation::RevokeSome => {
+                return Err(Error::Denied(
+                    "pods of this service account share leases, and it cannot be told which one \
+                     this revokes: name it as `lease_id` in a JSON body, and leave out wrapping and \
+                     the like",
+                ));
+            }
+            Operation::RevokeBelow(..) | Operation::Learn | Operation::Other => return Ok(None),
+        };
+        let lease = self.table.find(id);
+        let shared = |lease: &Arc<Lease>| match &lease.key.owner {
+            Owner::Account(place) => *place == slot.place,
+            Owner::Borrower(..) | Owner::Credential(_) => false,
+        };
+        let Some(lease) = lease.filter(shared) else { return Ok(None) };
+        let others = lease.others(borrower, self.clock.now());
         match self.config.on_revoke {
-            OnRevoke::Pass => Ok(None),
-            OnRevoke::Refuse => {
+            OnRevoke::Refuse if others => {
                 self.metrics.lease_revoked(lease.engine, Revocation::Refused);
                 Err(Error::Denied(
-                    "all pods of this service account share this lease, and it may not be revoked \
+                    "other pods of this service account use this lease, and it may not be revoked \
                      here: it ends when none of them asks for it any more",
                 ))
             }
-            OnRevoke::Detach if lease.give_back(borrower, self.clock.now()) => {
+            OnRevoke::Detach if others => {
+                lease.give_back(borrower);
                 self.metrics.lease_revoked(lease.engine, Revocation::Detached);
                 Ok(Some(detached()))
             }
-            OnRevoke::Detach => Ok(None),
+            OnRevoke::Detach | OnRevoke::Refuse | OnRevoke::Pass => Ok(None),
         }
     }
 
-    /// Whoever brought `borrower` has none of them any more.
-    pub fn detach(&self, borrower: Fingerprint) {
-        self.table.detach(borrower);
-    }
-
     /// The lease of this id has ended.
-    pub fn revoked(&self, id: &str) {
+    fn revoked(&self, id: &str) {
         if let Some(lease) = self.table.find(id)
             && self.table.remove(&lease)
         {
@@ -142,24 +170,36 @@ impl Operation {
         struct Named {
             lease_id: Option<Box<str>>,
         }
-        let write = call.method() == Method::POST || call.method() == Method::PUT;
+        if reads(call.method()) {
+            return Self::Other;
+        }
         let path = call.target.decoded().and_then(|path| String::from_utf8(path).ok());
-        let (Some(namespace), Some(path), true) = (namespace, path, write) else {
-            return Self::Unknown;
-        };
-        let Some(path) = path.strip_prefix("sys/") else { return Self::Unknown };
+        let write = call.method() == Method::POST || call.method() == Method::PUT;
+        let exact = namespace.filter(|_| write);
+        let Some((namespace, path)) = exact.zip(path.as_deref()) else { return Self::RevokeSome };
+        // With a namespace before it, it is not certain where it begins.
+        let Some(path) = path.strip_prefix("sys/") else { return Self::RevokeSome };
         let path = path.strip_prefix("leases/").unwrap_or(path);
         let (verb, rest) = path.split_once('/').unwrap_or((path, ""));
         match verb {
             "lookup" | "renew" => Self::Learn,
             "revoke-force" | "revoke-prefix" => Self::RevokeBelow(namespace.into(), rest.into()),
-            "revoke" if !rest.is_empty() => Self::Revoke(rest.into()),
             "revoke" => {
-                let named = body.and_then(|body| serde_json::from_slice(body).ok());
-                named.and_then(|Named { lease_id }| lease_id).map_or(Self::Unknown, Self::Revoke)
+                // Where both name one, the body's is taken.
+                let named = match body {
+                    Some(b"") => Some(Named { lease_id: None }),
+                    body => body.and_then(|body| serde_json::from_slice(body).ok()),
+                };
+                match (named, rest) {
+                    (Some(Named { lease_id: Some(id) }), "") => Self::Revoke(id),
+                    (Some(Named { lease_id: None }), rest) if !rest.is_empty() => {
+                        Self::Revoke(rest.into())
+                    }
+                    _ => Self::RevokeSome,
+                }
             }
-            "tidy" => Self::Learn,
-            _ => Self::Unknown,
+            "count" | "tidy" => Self::Other,
+            _ => Self::RevokeSome,
         }
     }
 }
@@ -175,22 +215,21 @@ impl Pending<'_> {
             Ok(answer) => answer,
             Err(error) => {
                 if error.arrived() {
-                    self.apply();
+                    self.doubt();
                 }
                 return Err(error);
             }
         };
         let status = answer.status();
-        match self.operation {
-            Operation::Learn if status == StatusCode::OK => self.learn(answer).await,
-            Operation::Learn => Ok(answer),
-            // A refusal is read before anything is done.
-            _ if matches!(status.as_u16(), 300..=499) => Ok(answer),
-            _ => {
-                self.apply();
-                Ok(answer)
-            }
+        if self.operation == Operation::Learn && status == StatusCode::OK {
+            return self.learn(answer).await;
         }
+        if status.is_success() {
+            self.apply();
+        } else if status.is_server_error() {
+            self.doubt();
+        }
+        Ok(answer)
     }
 
     /// Reads how long a lease lives, and gives the answer back unchanged.
@@ -220,6 +259,10 @@ impl Pending<'_> {
         {
             let left = std::time::Duration::from_secs(left);
             lease.renewed(self.seen, left, None);
+            // Whoever renews it has it, and for that long.
+            if let Some(borrower) = self.borrower {
+                lease.lend(borrower, self.seen.at);
+            }
             self.leases.see_to(&lease, self.seen.at);
         }
         Ok(Response::from_parts(head, body))
@@ -227,14 +270,37 @@ impl Pending<'_> {
 
     fn apply(&self) {
         match &self.operation {
-            Operation::Learn => (),
+            Operation::Learn | Operation::Other => (),
             Operation::Revoke(id) => self.leases.revoked(id),
             Operation::RevokeBelow(namespace, prefix) => {
                 self.leases.revoked_below(namespace, prefix);
                 // One that is being issued now is not known yet.
                 self.leases.doubt_all();
             }
-            Operation::Unknown => self.leases.doubt_all(),
+            Operation::RevokeSome => self.leases.doubt_all(),
+        }
+    }
+
+    /// It may have been done, or not: each that it may concern is asked about before it is handed
+    /// out again. Whoever brings no credential has done nothing.
+    fn doubt(&self) {
+        if self.borrower.is_none() {
+            return;
+        }
+        match &self.operation {
+            Operation::Learn | Operation::Other => (),
+            Operation::Revoke(id) => {
+                if let Some(lease) = self.leases.table.find(id) {
+                    lease.doubt();
+                }
+            }
+            Operation::RevokeBelow(namespace, prefix) => {
+                let prefix = prefix.trim_end_matches('/');
+                for lease in self.leases.table.select(|lease| lease.below(namespace, prefix)) {
+                    lease.doubt();
+                }
+            }
+            Operation::RevokeSome => self.leases.doubt_all(),
         }
     }
 }
@@ -242,7 +308,7 @@ impl Pending<'_> {
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
         if !self.over {
-            self.apply();
+            self.doubt();
         }
     }
 }

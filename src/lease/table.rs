@@ -11,13 +11,15 @@ use super::agenda::Agenda;
 use super::held::Lease;
 use super::key::{Key, Request};
 use crate::clock::Time;
-use crate::secret::Fingerprint;
 
 /// More credentials than this are not held on one node; further ones pass through.
 pub(super) const MOST_LEASES: usize = 50_000;
 
 /// Longest lives remembered. They are hints: one that is lost is learnt again.
 const MOST_LONGEST: usize = 20_000;
+
+/// How long they are believed: a role may be given more.
+const BELIEVED: Duration = Duration::from_hours(24);
 
 /// The credentials.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ struct Held {
     by_id: HashMap<Box<str>, u64>,
     agenda: Agenda,
     /// How long a credential of this kind can live, as others have shown.
-    longest: HashMap<Request, Duration>,
+    longest: HashMap<Request, (Duration, Time)>,
     serial: u64,
     count: HashMap<&'static str, usize>,
 }
@@ -79,8 +81,13 @@ impl Table {
         }
         let before = held.current.insert(lease.key.clone(), Arc::clone(lease));
         drop(held);
-        if let Some(before) = before {
-            before.retire();
+        match before {
+            // It was read again: there is nothing in the old one that anybody holds on to.
+            Some(before) if before.fresh < Time::NEVER => {
+                self.remove(&before);
+            }
+            Some(before) => before.retire(),
+            None => (),
         }
         true
     }
@@ -136,24 +143,24 @@ impl Table {
     }
 
     /// How long a credential for this request can live, if one has shown it.
-    pub(super) fn longest(&self, request: &Request) -> Option<Duration> {
-        self.lock().longest.get(request).copied()
+    pub(super) fn longest(&self, request: &Request, now: Time) -> Option<Duration> {
+        let held = self.lock();
+        let (longest, learnt) = held.longest.get(request)?;
+        (now.since(*learnt) < BELIEVED).then_some(*longest)
+    }
+
+    /// Whether another would find no room.
+    pub(super) fn full(&self) -> bool {
+        self.lock().all.len() >= MOST_LEASES
     }
 
     /// Remembers that.
-    pub(super) fn learn_longest(&self, request: &Request, longest: Duration) {
+    pub(super) fn learn_longest(&self, request: &Request, longest: Duration, now: Time) {
         let mut held = self.lock();
         if held.longest.len() >= MOST_LONGEST {
             held.longest.clear();
         }
-        held.longest.insert(request.clone(), longest);
-    }
-
-    /// Nobody who has borrowed one by this credential has it any more.
-    pub(super) fn detach(&self, borrower: Fingerprint) {
-        for lease in self.lock().all.values() {
-            lease.detach(borrower);
-        }
+        held.longest.insert(request.clone(), (longest, now));
     }
 
     /// How many there are of each engine that there were any of.

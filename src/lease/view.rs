@@ -83,7 +83,9 @@ impl Leases {
         }
     }
 
-    fn forget(&self, which: impl Fn(&Lease) -> bool) {
+    pub(super) fn forget(&self, which: impl Fn(&Lease) -> bool) {
+        // What is being issued now is doubted as well.
+        self.doubt_all();
         for lease in self.table.select(which) {
             self.table.remove(&lease);
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 
+use super::Leases;
 use super::ask::{self, Found};
-use super::held::{Lack, Lease, Windows};
-use super::{Leases, Seen};
+use super::held::Lease;
+use super::seen::{Lack, Seen, Windows};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::flight::Seat;
@@ -36,7 +37,7 @@ impl Leases {
         if lack.right
             && let Some(at) = self.decide(question, lease)
         {
-            lease.prove(Seen { at, epoch: self.epoch() });
+            lease.prove(Seen { at, doubts: self.doubts() });
             lack = lease.lacks(now, self.windows());
         }
         Some(lack).filter(|lack| lack.any())
@@ -69,9 +70,9 @@ impl Leases {
         if self.succeeded(lease, now) && lease.claim_succession() {
             self.see_to(lease, now);
         }
-        let Windows { right, confirmation, epoch } = self.windows();
+        let Windows { right, confirmation, doubts } = self.windows();
         let early = |window: Duration| window.mul_f64(0.8);
-        let windows = Windows { right: early(right), confirmation: early(confirmation), epoch };
+        let windows = Windows { right: early(right), confirmation: early(confirmation), doubts };
         if lease.lacks(now, windows).any()
             && lease.claim_vouching()
             && let Ok(token) = token(question)
@@ -141,6 +142,12 @@ impl Leases {
             }
         };
         let (right, there) = tokio::join!(right, there);
+        // A no counts, whatever became of the other question.
+        let dead = matches!(there, Ok(Some(Found::Dead)));
+        if dead || matches!(right, Ok(Some(false))) {
+            lease.disprove(self.clock.now());
+            return Vouched::Denied;
+        }
         match there {
             Err(error) => return Vouched::Failed(error),
             Ok(Some(Found::Gone)) => {
@@ -148,7 +155,6 @@ impl Leases {
                 self.table.remove(lease);
                 return Vouched::Gone;
             }
-            Ok(Some(Found::Dead)) => return Vouched::Denied,
             // Who may not ask is not told; the next renewal is.
             Ok(Some(Found::Unasked)) => {
                 lease.confirm(seen, None);
@@ -158,19 +164,15 @@ impl Leases {
                     self.see_to(lease, seen.at);
                 }
             }
-            Ok(None) => (),
+            Ok(Some(Found::Dead) | None) => (),
         }
         match right {
             Err(error) => Vouched::Failed(error),
-            Ok(Some(true)) => {
+            Ok(Some(_)) => {
                 if lack.right {
                     lease.prove(seen);
                 }
                 Vouched::Good
-            }
-            Ok(Some(false)) => {
-                lease.disprove();
-                Vouched::Denied
             }
             // Nobody can tell but the upstream, by issuing another.
             Ok(None) => {

@@ -35,6 +35,9 @@ pub struct Content {
     /// Tokens of vaultlet's own.
     #[serde(default)]
     pub badges: Vec<StoredBadge>,
+    /// The KV mounts that those lie in.
+    #[serde(default)]
+    pub mounts: Vec<StoredMount>,
     /// Secrets of KV mounts, where they are to be kept.
     #[serde(default)]
     pub entries: Vec<StoredEntry>,
@@ -49,6 +52,8 @@ pub struct Content {
 pub enum Owner {
     /// A service account in a role.
     Account(StoredPlace),
+    /// One pod of it, for which this stands.
+    Borrower(StoredPlace, #[serde(with = "fingerprint")] Fingerprint),
     /// Whoever brings the credential that this stands for.
     Credential(#[serde(with = "fingerprint")] Fingerprint),
 }
@@ -86,6 +91,7 @@ pub struct StoredAnswer {
 
 /// A credential.
 #[derive(Debug, Deserialize, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "a record, not a state machine")]
 pub struct StoredLease {
     /// For whom.
     pub owner: Owner,
@@ -125,11 +131,14 @@ pub struct StoredLease {
     /// When it ends however often it is renewed, if that is known.
     #[serde(default)]
     pub ceiling: Option<At>,
-    /// Handed out no longer than this without being read again.
-    pub fresh: At,
-    /// Whether a write below its path makes it worth nothing.
+    /// Handed out no longer than this without being read again, where that matters.
     #[serde(default)]
-    pub stamped: bool,
+    pub fresh: Option<At>,
+    /// When it was last known to be good.
+    pub confirmed: At,
+    /// When its owner was last known to have the right to it; `None`: it has lost it.
+    #[serde(default)]
+    pub proven: Option<At>,
     /// Until when it is looked after.
     pub wanted: At,
     /// Whether it can be renewed.
@@ -142,9 +151,6 @@ pub struct StoredLease {
     /// Who was given it.
     #[serde(default)]
     pub borrowers: Vec<StoredBorrower>,
-    /// Whether there were more than are named.
-    #[serde(default)]
-    pub crowded: bool,
 }
 
 /// Somebody who was given a lease.
@@ -170,6 +176,8 @@ pub struct StoredLogin {
     pub made: At,
     /// When it, or its last renewal, was asked for.
     pub renewed: At,
+    /// When the upstream was last asked what it may.
+    pub looked_up: At,
     /// When it ends unless it is renewed.
     pub expires: At,
     /// Whether it can be.
@@ -196,6 +204,17 @@ pub struct StoredBadge {
     pub term: Duration,
     /// When it ends unless it is renewed.
     pub expires: At,
+}
+
+/// A KV mount.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredMount {
+    /// Namespace and path, with a slash at the end.
+    pub path: String,
+    /// 1 or 2.
+    pub version: u8,
+    /// One made anew under the old path has another.
+    pub uuid: String,
 }
 
 /// A secret of a KV mount.

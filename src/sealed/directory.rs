@@ -104,12 +104,7 @@ impl Directory {
         };
         let about = file.metadata().map_err(Reject::Unreadable)?;
         let own = rustix::process::geteuid().as_raw();
-        let wrong = match about.mode() & 0o777 {
-            _ if !about.is_file() => Some("is not a file"),
-            _ if about.uid() != own => Some("belongs to another user"),
-            0o600 | 0o400 => None,
-            _ => Some("has a mode other than 0600"),
-        };
+        let wrong = wrong(about.is_file(), about.mode(), about.uid() == own);
         if let Some(what) = wrong {
             return Err(Reject::Permissions(what));
         }
@@ -147,5 +142,28 @@ impl Directory {
     }
 }
 
+/// What keeps a file from being believed. `own`: it belongs to the user vaultlet runs as.
+fn wrong(file: bool, mode: u32, own: bool) -> Option<&'static str> {
+    match mode & 0o777 {
+        _ if !file => Some("is not a file"),
+        _ if !own => Some("belongs to another user"),
+        0o600 | 0o400 => None,
+        _ => Some("has a mode other than 0600"),
+    }
+}
+
 #[expect(clippy::cast_possible_wrap, reason = "a flag, in the type that open(2) takes")]
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
+#[cfg(test)]
+mod tests {
+    use super::wrong;
+
+    #[test]
+    fn a_store_is_a_file_of_our_own_that_nobody_else_can_read() {
+        assert_eq!(wrong(true, 0o100_600, true), None);
+        assert_eq!(wrong(true, 0o100_600, false), Some("belongs to another user"));
+        assert_eq!(wrong(true, 0o100_640, true), Some("has a mode other than 0600"));
+        assert_eq!(wrong(false, 0o100_600, true), Some("is not a file"));
+    }
+}

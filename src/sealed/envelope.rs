@@ -58,7 +58,10 @@ pub(super) fn seal(key: &Key, plaintext: &[u8]) -> Result<Vec<u8>, Unspecified> 
 }
 
 /// What `file` holds, if it is what was sealed under `key`, to the last bit.
-pub(super) fn open(key: &Key, file: &[u8]) -> Result<Zeroizing<Vec<u8>>, Reject> {
+///
+/// # Errors
+/// It is anything else.
+pub fn unseal(key: &Key, file: &[u8]) -> Result<Zeroizing<Vec<u8>>, Reject> {
     let Parts { header, salt, nonce, sealed, .. } = parts(file)?;
     let mut bytes = Zeroizing::new(sealed.to_vec());
     let own = of_write(key, salt).map_err(|_| Reject::Tampered)?;

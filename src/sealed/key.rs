@@ -57,7 +57,7 @@ impl Key {
     /// One that Transit keeps: `wrapped` is what it unwraps to `secret`. `None`: that is not a key.
     pub fn from_transit(secret: &[u8], wrapped: &str) -> Option<Self> {
         // What the file's header has room for.
-        let fits = !wrapped.is_empty() && wrapped.len() <= usize::from(u16::MAX);
+        let fits = !wrapped.is_empty() && u16::try_from(wrapped.len()).is_ok();
         let secret = Zeroizing::new(secret.try_into().ok()?);
         fits.then(|| Self { secret, wrapped: Some(wrapped.into()) })
     }
@@ -77,7 +77,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What is wrong with who may read a key. As PostgreSQL has it for its server's key: a file of our
+/// What is wrong with who may read a key. As `PostgreSQL` has it for its server's key: a file of our
 /// own is for us alone; one of root's may be for our group, as that is how Kubernetes hands a Secret
 /// to a process that is not root.
 fn exposed(mode: u32, owner: u32, own: u32) -> Option<String> {
@@ -86,10 +86,10 @@ fn exposed(mode: u32, owner: u32, own: u32) -> Option<String> {
         0 => (0o640, "at most for its group (chmod 640)"),
         _ => return Some("it belongs to neither the user vaultlet runs as nor root".to_owned()),
     };
+    // The owner may have any.
+    let open = mode & !allowed & 0o077 != 0;
     let mode = mode & 0o777;
-    // The owner's own bit to execute tells nobody anything.
-    let more = mode & !allowed & 0o077 != 0;
-    more.then(|| format!("others can read or write it (mode {mode:04o}): make it readable {whom}"))
+    open.then(|| format!("others can read or write it (mode {mode:04o}): make it readable {whom}"))
 }
 
 fn decode(text: &[u8]) -> Option<Zeroizing<[u8; LENGTH]>> {

@@ -143,6 +143,8 @@ mod tests {
 
             assert_eq!(times.end(end), then.time.plus(60 * SECOND));
             assert_eq!(times.past(past), Some(Time::of_nanos(480_250_000_000)));
+            // What is to come was not.
+            assert_eq!(times.past(end), None);
             assert!(!times.unknown());
         }
     }

@@ -4,6 +4,7 @@
 //! many wait for is one write. A disk that fails costs what a restart would have found, not an
 //! answer: it is told once, and tried again.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use super::content::Content;
 /// Before a write that nobody waits for, so that one is made for all of that time.
 const LAZY: Duration = Duration::from_secs(1);
 
+/// Writes that nobody waits for take one part in this many of a processor.
+const SHARE: u32 = 20;
+
 /// Before a write that has failed is tried again, unless somebody waits for it.
 const PAUSE: Duration = Duration::from_secs(5);
 
@@ -26,6 +30,12 @@ pub struct Writer {
     wishes: Arc<Wishes>,
     done: watch::Receiver<Done>,
     task: AbortHandle,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
 }
 
 /// What others want of the task.
@@ -57,7 +67,7 @@ impl Writer {
     ) -> Self {
         let wishes = Arc::<Wishes>::default();
         let (told, done) = watch::channel(Done::default());
-        let write = Arc::new(move || {
+        let once = Arc::new(move || {
             let written = collect().to_json().and_then(|json| sealed.replace(&json));
             wrote(written.as_ref().ok().copied());
             written.map(drop).map_err(|error| {
@@ -65,7 +75,7 @@ impl Writer {
                 format!("{dir}: {error}")
             })
         });
-        let task = tokio::spawn(run(Arc::clone(&wishes), told, write));
+        let task = tokio::spawn(run(Arc::clone(&wishes), told, once));
         Self { wishes, done, task: task.abort_handle() }
     }
 
@@ -128,29 +138,31 @@ impl Wishes {
     }
 }
 
-async fn run<F>(wishes: Arc<Wishes>, told: watch::Sender<Done>, write: Arc<F>)
+async fn run<F>(wishes: Arc<Wishes>, told: watch::Sender<Done>, once: Arc<F>)
 where
     F: Fn() -> Result<(), String> + Send + Sync + 'static,
 {
-    let (mut done, mut lazy) = (Done::default(), LAZY);
+    let (mut done, mut lazy, mut failing) = (Done::default(), LAZY, false);
     loop {
         wishes.due(done.tried, lazy).await;
         // Before the write begins: what changed for this ticket is in it.
         let ticket = wishes.tickets.load(Ordering::SeqCst);
         wishes.dirty.store(false, Ordering::SeqCst);
-        let write = Arc::clone(&write);
-        let written = tokio::task::spawn_blocking(move || write()).await;
+        let once = Arc::clone(&once);
+        let began = tokio::time::Instant::now();
+        let written = tokio::task::spawn_blocking(move || once()).await;
         let written = written.unwrap_or_else(|error| Err(error.to_string()));
         done.tried = ticket;
-        lazy = match (written, lazy == PAUSE) {
-            (Ok(()), failing) => {
+        lazy = match written {
+            Ok(()) => {
                 done.written = ticket;
                 if failing {
                     info!("the store is written again");
                 }
-                LAZY
+                failing = false;
+                LAZY.max(began.elapsed() * SHARE)
             }
-            (Err(error), failing) => {
+            Err(error) => {
                 wishes.dirty.store(true, Ordering::SeqCst);
                 if !failing {
                     warn!(
@@ -159,6 +171,7 @@ where
                          answered as before, but a restart now finds what was written last"
                     );
                 }
+                failing = true;
                 PAUSE
             }
         };

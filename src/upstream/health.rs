@@ -137,6 +137,17 @@ impl Nodes {
         self.cluster.subscribe()
     }
 
+    /// Pins this cluster, if none has been said yet.
+    pub(super) fn presume(&self, cluster: &str) {
+        self.cluster.send_if_modified(|pinned| {
+            let unknown = pinned.is_none();
+            if unknown {
+                *pinned = Some(cluster.into());
+            }
+            unknown
+        });
+    }
+
     /// Returns once any address has answered.
     pub(super) async fn answers(&self) {
         // The sender is ours, so this cannot end otherwise.

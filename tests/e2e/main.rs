@@ -1,9 +1,9 @@
 //! vaultlet from outside: real processes, a real OpenBao, bytes on sockets. One test binary, so
 //! that the program and its libraries are linked once.
 //!
-//! Nothing here knows the program's insides, but for `policies`, which holds one of its parts against
-//! the server. What the rest may rely on is what users rely on: the command line, the configuration
-//! file, HTTP, signals, and the log.
+//! Nothing here knows the program's insides, but for `policies` and `store_key`, which each hold one
+//! of its parts against the server. What the rest may rely on is what users rely on: the command
+//! line, the configuration file, HTTP, signals, and the log.
 #![allow(
     missing_docs,
     unreachable_pub,
@@ -37,6 +37,7 @@ mod raw;
 mod roles;
 mod service_accounts;
 mod status;
+mod store_key;
 mod stub;
 mod tenants;
 mod vaultlet;

@@ -1,0 +1,101 @@
+//! Entries as they outlive the process, with what the upstream has shown about who may have them.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::entry::{Entry, Life};
+use super::{Key, KeyRef, Scope, Store};
+use crate::clock::Moment;
+use crate::identity::Class;
+use crate::kv::answer::Answer;
+use crate::sealed::content::{StoredAnswer, StoredEntry, StoredProof, StoredScope};
+use crate::sealed::{At, Hidden, Times};
+use crate::tenant::Charge;
+
+impl Store {
+    /// Those that are good for something still.
+    pub fn stored(&self, now: &Moment) -> Vec<StoredEntry> {
+        let current =
+            self.entries.iter().filter(|(_, entry)| self.generations.current(entry.stamp));
+        current.map(|(key, entry)| entry.stored(&key, now)).collect()
+    }
+
+    /// Takes one in again, on the account that `charge` is on; `None`: it is of no more use.
+    pub fn restore(&self, stored: StoredEntry, charge: Charge, times: &Times) -> Option<()> {
+        let end = |at| times.end(at);
+        let mut headers = HeaderMap::new();
+        for (name, value) in &stored.answer.headers {
+            let value = HeaderValue::from_bytes(value.expose()).ok()?;
+            headers.append(HeaderName::try_from(name).ok()?, value);
+        }
+        let answer = Answer {
+            status: StatusCode::from_u16(stored.answer.status).ok()?,
+            headers,
+            body: stored.answer.body.into_body(),
+        };
+        let life = Life {
+            refresh: end(stored.refresh),
+            fresh: end(stored.fresh),
+            stale_if_error: end(stored.stale_if_error),
+            stale_if_sealed: end(stored.stale_if_sealed),
+            end: end(stored.end),
+        };
+        let scope = match stored.scope {
+            StoredScope::All => Scope::All,
+            StoredScope::Caller(own) => Scope::Caller(own),
+            StoredScope::Class(class) => Scope::Class(Class::of_bytes(class)),
+        };
+        let key = KeyRef {
+            path: &stored.path,
+            namespace: stored.namespace,
+            version: stored.version,
+            scope,
+        };
+        let span = (times.past(stored.asked)?, times.past(stored.answered)?);
+        let entry = Entry::new(Arc::new(answer), span, life, self.stamp(&stored.path));
+        for StoredProof { class, at } in stored.proofs {
+            if let Some(at) = times.past(at) {
+                entry.prove(Class::of_bytes(class), at);
+            }
+        }
+        entry.keep_for(Arc::new(charge));
+        self.put(key.to_key(), &Arc::new(entry));
+        Some(())
+    }
+}
+
+impl Entry {
+    fn stored(&self, key: &Key, now: &Moment) -> StoredEntry {
+        let at = |time| At::of(time, now);
+        let Key { path, namespace, version, scope } = key;
+        StoredEntry {
+            path: path.to_string(),
+            namespace: *namespace,
+            version: *version,
+            scope: match *scope {
+                Scope::All => StoredScope::All,
+                Scope::Caller(own) => StoredScope::Caller(own),
+                Scope::Class(class) => StoredScope::Class(class.to_bytes()),
+            },
+            answer: StoredAnswer {
+                status: self.answer.status.as_u16(),
+                headers: (self.answer.headers.iter())
+                    .map(|(name, value)| (name.to_string(), Hidden::copy(value.as_bytes())))
+                    .collect(),
+                body: Hidden::share(&self.answer.body),
+            },
+            asked: at(self.asked),
+            answered: at(self.answered),
+            refresh: at(self.life.refresh),
+            fresh: at(self.life.fresh),
+            stale_if_error: at(self.life.stale_if_error),
+            stale_if_sealed: at(self.life.stale_if_sealed),
+            end: at(self.life.end),
+            proofs: (self.proofs().into_iter())
+                .map(|(class, time)| StoredProof { class: class.to_bytes(), at: at(time) })
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What does this process leave to the one after it, and what did the one before leave?
+//!
+//! Everything that would cost the upstream something to have again: shared logins, badges, leased
+//! credentials, and, where that is asked for, KV secrets. It is put together and taken in here; how
+//! it gets from one to the other is `sealed`'s affair.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use tracing::{info, warn};
+
+use crate::badge::Badges;
+use crate::cache::Store;
+use crate::clock::Clock;
+use crate::exchange::{Clusters, Exchange};
+use crate::identity::Logins;
+use crate::kubernetes::Issuers;
+use crate::kv::mounts::Mounts;
+use crate::lease::Leases;
+use crate::metrics::Metrics;
+use crate::sealed::content::{Content, StoredBadge};
+use crate::sealed::{Hidden, Reject, Sealed, Times, Written};
+use crate::secret::Fingerprinter;
+use crate::tenant::{Tenant, Tenants};
+use crate::upstream::Upstream;
+
+/// The parts that leave something, or have something left to them.
+#[derive(Debug)]
+pub struct Handover {
+    /// Shared logins.
+    pub exchange: Arc<Exchange>,
+    /// Tokens of vaultlet's own.
+    pub badges: Arc<Badges>,
+    /// Leased credentials.
+    pub leases: Arc<Leases>,
+    /// KV secrets.
+    pub store: Arc<Store>,
+    /// And where they lie.
+    pub mounts: Arc<Mounts>,
+    /// Whose tokens are good.
+    pub issuers: Arc<Issuers>,
+    /// What fingerprints are made with.
+    pub logins: Arc<Logins>,
+    /// On whose account things are kept.
+    pub tenants: Arc<Tenants>,
+    /// Which cluster all of it is of.
+    pub upstream: Arc<Upstream>,
+    /// What the configuration calls the clusters.
+    pub clusters: Clusters,
+    /// Whether KV secrets are left too.
+    pub kv: bool,
+    /// The clock of all of them.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+/// Service-account tokens verified at once, and for how long a start waits for them.
+const AT_ONCE: usize = 16;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the process before has left in `sealed`; `None`, told once, where that is nothing or cannot
+/// be believed.
+pub fn load(sealed: &Sealed) -> Option<Content> {
+    let loaded = sealed.load().and_then(|json| Content::of_json(&json));
+    match loaded {
+        Ok(content) => Some(content),
+        Err(Reject::NotThere) => {
+            info!("nothing is stored yet: starting cold");
+            None
+        }
+        Err(reject) => {
+            warn!(%reject, dir = %dir(sealed).display(), "the sealed store is not used: starting cold");
+            None
+        }
+    }
+}
+
+fn dir(sealed: &Sealed) -> &Path {
+    sealed.directory().path()
+}
+
+/// What fingerprints are made with: as before, where something was left that they stand for.
+///
+/// # Errors
+/// The operating system gave no randomness.
+pub fn fingerprinter(
+    content: Option<&Content>,
+) -> Result<Fingerprinter, aws_lc_rs::error::Unspecified> {
+    let before =
+        content.and_then(|content| Fingerprinter::with_key(content.fingerprint_key.expose()));
+    before.map_or_else(Fingerprinter::new, Ok)
+}
+
+impl Handover {
+    /// All that is left.
+    pub fn collect(&self) -> Content {
+        let now = self.clock.moment();
+        let (clusters, moment) = (&self.clusters, &now);
+        Content {
+            written: Written::at(moment),
+            cluster: self.upstream.cluster().borrow().as_ref().map(ToString::to_string),
+            fingerprint_key: Hidden::copy(self.logins.fingerprint_key()),
+            leases: self.leases.stored(clusters, moment),
+            logins: self.exchange.stored(clusters, moment),
+            badges: self.badges.stored(clusters, moment),
+            mounts: if self.kv { self.mounts.stored() } else { Vec::new() },
+            entries: if self.kv { self.store.stored(moment) } else { Vec::new() },
+            intents: self.leases.intents(clusters, moment),
+        }
+    }
+
+    /// Takes in what the process before has left. Nobody has been answered yet.
+    pub async fn take_over(&self, content: Content) {
+        let times = Times::new(&content.written, self.clock.moment());
+        if times.unknown() {
+            warn!("the wall clock was set back since the store was written: starting cold");
+            return;
+        }
+        // Should it be another, all of this is forgotten as soon as it says so.
+        if let Some(cluster) = &content.cluster {
+            self.upstream.presume(cluster);
+        }
+        let (clusters, exchange) = (&self.clusters, &self.exchange);
+        let logins = content.logins.iter();
+        let logins = logins.filter_map(|it| exchange.restore(it, clusters, &times)).count();
+        let leases = content.leases.into_iter();
+        let leases =
+            leases.filter_map(|it| self.leases.restore(it, exchange, clusters, &times)).count();
+        self.mounts.restore(&content.mounts);
+        let entries = content.entries.into_iter();
+        let entries = entries
+            .filter_map(|it| {
+                let charge = self.tenants.charge(Tenant::vaultlet())?;
+                self.store.restore(it, charge, &times)
+            })
+            .count();
+        let restore = self.restore_badges(&content.badges, &times);
+        if tokio::time::timeout(PATIENCE, restore).await.is_err() {
+            warn!("not all tokens could be verified again in time; their applications log in anew");
+        }
+        for intent in &content.intents {
+            self.metrics.lease_orphaned();
+            warn!(
+                mount = mount(&intent.path),
+                "a credential was being asked for when the process before ended: there may be one \
+                 that nobody has, until its lease ends"
+            );
+        }
+        info!(logins, leases, entries, "went on with what was stored");
+    }
+
+    /// A badge counts no longer than the service-account token it was given for, which is verified
+    /// again.
+    async fn restore_badges(&self, badges: &[StoredBadge], times: &Times) {
+        let restore = |badge| async move { self.restore_badge(badge, times).await };
+        stream::iter(badges).for_each_concurrent(AT_ONCE, restore).await;
+    }
+
+    async fn restore_badge(&self, badge: &StoredBadge, times: &Times) {
+        let jwt = badge.jwt.expose();
+        let own = self.logins.fingerprint(jwt);
+        if let Ok(holder) = self.issuers.verify(jwt, own).await
+            && let Some(slot) = self.exchange.slot_named(&badge.place, &self.clusters)
+            && slot.place.account == holder.account
+        {
+            slot.meet(&holder);
+            self.badges.restore(badge, &holder, &slot, times);
+        }
+    }
+}
+
+/// Where a path begins: the rest of it is not for logs.
+fn mount(path: &str) -> &str {
+    path.split_once('/').map_or(path, |(mount, _)| mount)
+}

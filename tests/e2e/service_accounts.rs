@@ -152,7 +152,7 @@ fn rules(namespace: &str) -> String {
 }
 
 /// A read that asks the server.
-fn anew(path: &str) -> Call {
+pub fn anew(path: &str) -> Call {
     Call::get(path).with("Cache-Control", "no-cache")
 }
 
@@ -180,7 +180,7 @@ fn message(answer: &Answer) -> String {
 }
 
 /// Waits until this holds; fails the test if it does not within `patience`.
-async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, patience: Duration, mut holds: impl AsyncFnMut() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < patience, "{what}: not within {patience:?}");

@@ -39,6 +39,10 @@ pub enum Reply {
     ForwardThenWait(Duration),
     /// Passes it to the real server, and closes when the answer comes.
     ForwardWithoutAnswer,
+    /// Passes it to the real server, and half of the answer back, then closes.
+    ForwardHalf,
+    /// Resets the connection.
+    Reset,
     /// Sends these bytes without reading the body, then closes.
     Bytes(Vec<u8>),
     /// Reads the body, sends these bytes, and waits for the next request.
@@ -115,6 +119,12 @@ impl Stub {
         seen.iter().filter(|seen| seen.method == method && seen.target == target).count()
     }
 
+    /// How many requests with this method came whose target begins like this.
+    pub fn count_below(&self, method: &str, prefix: &str) -> usize {
+        let seen = self.seen.lock().unwrap();
+        seen.iter().filter(|seen| seen.method == method && seen.target.starts_with(prefix)).count()
+    }
+
     /// How many connections were ever made.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
@@ -177,14 +187,16 @@ impl Connection {
                 self.forward(&seen.head, &sent[head_end..], &seen.target, true).await?;
             }
             Reply::ForwardThenWait(pause) => {
-                let mut server = TcpStream::connect(self.upstream.as_ref()?).await.ok()?;
-                let head = seen.head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-                server.write_all(head.as_bytes()).await.ok()?;
-                let mut answer = Vec::new();
-                server.read_to_end(&mut answer).await.ok()?;
+                let answer = self.answer(seen, &sent[head_end..]).await?;
                 sleep(pause).await;
                 self.stream.write_all(&answer).await.ok()?;
             }
+            Reply::ForwardHalf => {
+                let answer = self.answer(seen, &sent[head_end..]).await?;
+                self.stream.write_all(&answer[..answer.len() - 100]).await.ok()?;
+                self.stream.shutdown().await.ok()?;
+            }
+            Reply::Reset => self.stream.set_zero_linger().ok()?,
             Reply::ForwardWithoutAnswer => {
                 self.forward(&seen.head, &sent[head_end..], &seen.target, false).await?;
             }
@@ -222,6 +234,17 @@ impl Connection {
             }
         }
         Some(false)
+    }
+
+    /// The real server's whole answer to one request.
+    async fn answer(&mut self, seen: &Seen, sent: &[u8]) -> Option<Vec<u8>> {
+        let body = self.body(seen, sent.to_vec()).await?;
+        let mut server = TcpStream::connect(self.upstream.as_ref()?).await.ok()?;
+        let head = seen.head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        server.write_all(&[head.as_bytes(), &body].concat()).await.ok()?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer).await.ok()?;
+        Some(answer)
     }
 
     /// Passes one request on, and closes both connections after its answer: no answer needs

@@ -87,7 +87,7 @@ test: tools ## unit, property and end-to-end tests, some seconds of fuzzing, the
 test-kubernetes: $(SERVER) $(CLUSTER) ## with a real kube-apiserver, which it builds: needs Go 1.26
 	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --test kubernetes -- --ignored --test-threads 2 $(ARGS)
 
-test-leases: $(SERVER) $(DATABASE) ## ten minutes of short-lived database users
+test-leases: $(SERVER) $(DATABASE) ## ten minutes of short-lived database users, a hundred kills
 	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --test e2e leases:: -- --ignored $(ARGS)
 
 lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed paths

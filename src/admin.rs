@@ -91,14 +91,15 @@ struct Clear {
 impl Admin {
     /// Over the given parts.
     pub fn new(
-        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>, Arc<Refusals>, Arc<Leases>),
+        parts: (Arc<Store>, Arc<Logins>, Arc<Upstream>, Arc<Refusals>),
+        leases: Arc<Leases>,
         policies: Option<Arc<Policies>>,
         audit: Option<Arc<Audit>>,
         metrics: Arc<Metrics>,
         ready: Arc<Readiness>,
         show_paths: bool,
     ) -> Self {
-        let (store, logins, upstream, refusals, leases) = parts;
+        let (store, logins, upstream, refusals) = parts;
         Self {
             store,
             logins,

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::exchange::{Shared, Slot};
 use crate::identity::Logins;
 use crate::kubernetes::Verified;
+use crate::sealed::{Changes, Writer};
 use crate::secret::{Fingerprint, Secret};
 
 pub mod answers;
@@ -34,6 +35,7 @@ const MOST_BADGES: usize = 100_000;
 pub struct Badges {
     known: Cache<Fingerprint, Arc<Badge>>,
     logins: Arc<Logins>,
+    changes: Changes,
     clock: Clock,
 }
 
@@ -58,7 +60,12 @@ pub struct Badge {
 impl Badges {
     /// None yet.
     pub fn new(logins: Arc<Logins>, clock: Clock) -> Self {
-        Self { known: Cache::new(MOST_BADGES), logins, clock }
+        Self { known: Cache::new(MOST_BADGES), logins, changes: Changes::default(), clock }
+    }
+
+    /// Has `writer` make them outlive the process, from now on.
+    pub fn kept_by(&self, writer: &Arc<Writer>) {
+        self.changes.kept_by(writer);
     }
 
     /// Whether a credential claims to be one.
@@ -101,6 +108,7 @@ impl Badges {
         if let Some(oldest) = slot.badges.add(own) {
             self.known.remove(&oldest);
         }
+        self.changes.noted();
         Ok((token, badge))
     }
 
@@ -110,6 +118,7 @@ impl Badges {
         let now = self.clock.now();
         let life = increment.unwrap_or(badge.term).min(badge.holder.expires.since(now));
         badge.expires.reach(now.plus(life));
+        self.changes.noted();
         self.left(badge)
     }
 
@@ -117,6 +126,7 @@ impl Badges {
     pub fn revoke(&self, own: Fingerprint) {
         if let Some((_, badge)) = self.known.remove(&own) {
             badge.slot.badges.remove(own);
+            self.changes.noted();
         }
     }
 

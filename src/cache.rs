@@ -13,6 +13,7 @@ use moka::notification::RemovalCause;
 use crate::clock::{Clock, Time};
 use crate::identity::Class;
 use crate::metrics::{Cause, Metrics};
+use crate::sealed::{Changes, Writer};
 use crate::secret::Fingerprint;
 
 pub mod effect;
@@ -101,6 +102,7 @@ impl Key {
 pub struct Store {
     entries: moka::sync::Cache<Key, Arc<Entry>>,
     generations: Generations,
+    changes: Changes,
     metrics: Arc<Metrics>,
 }
 
@@ -126,7 +128,12 @@ impl Store {
                 RemovalCause::Replaced => (),
             })
             .build();
-        Self { entries, generations: Generations::default(), metrics }
+        Self { entries, generations: Generations::default(), changes: Changes::default(), metrics }
+    }
+
+    /// Has `writer` make them outlive the process, from now on.
+    pub fn kept_by(&self, writer: &Arc<Writer>) {
+        self.changes.kept_by(writer);
     }
 
     /// The entry under `key`, if nothing has changed there since it was read.
@@ -155,11 +162,13 @@ impl Store {
             entry.inherit(&other);
         }
         self.entries.insert(key, Arc::clone(entry));
+        self.changes.noted();
     }
 
     /// Forgets what is known at `path`, in all its versions, however its namespace was written.
     pub fn forget(&self, path: &str) {
         self.generations.raise(path);
+        self.changes.noted();
         // The likeliest entry's bytes go now; the others' when they expire. None is served again.
         let likeliest = KeyRef { path, namespace: 0, version: None, scope: Scope::All };
         self.entries.invalidate(&likeliest);
@@ -168,6 +177,7 @@ impl Store {
     /// Forgets everything.
     pub fn forget_all(&self) {
         self.generations.raise_all();
+        self.changes.noted();
         self.entries.invalidate_all();
     }
 
@@ -178,6 +188,7 @@ impl Store {
                 entry.disprove(*class);
             }
         }
+        self.changes.noted();
     }
 
     /// Drops what has expired and refreshes the gauges. moka does neither by itself, and what it

@@ -20,6 +20,7 @@ use crate::flight::{Flights, Pilot, Seat};
 use crate::identity::Logins;
 use crate::kubernetes::{ServiceAccount, Verified};
 use crate::metrics::Metrics;
+use crate::sealed::{Changes, Writer};
 use crate::tenant::Tenants;
 use crate::upstream::Upstream;
 
@@ -56,6 +57,7 @@ pub struct Exchange {
     logins: Arc<Logins>,
     upstream: Arc<Upstream>,
     tenants: Arc<Tenants>,
+    changes: Changes,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -70,8 +72,13 @@ impl Exchange {
     ) -> Self {
         let (logins, upstream, tenants) = parts;
         let roles = clusters.into_iter().map(Roles::new).collect();
-        let (slots, flights) = Default::default();
-        Self { slots, flights, roles, logins, upstream, tenants, clock, metrics }
+        let (slots, flights, changes) = Default::default();
+        Self { slots, flights, roles, logins, upstream, tenants, changes, clock, metrics }
+    }
+
+    /// Has `writer` make them outlive the process, from now on.
+    pub fn kept_by(&self, writer: &Arc<Writer>) {
+        self.changes.kept_by(writer);
     }
 
     /// How the service accounts of a cluster find their roles.
@@ -140,6 +147,7 @@ impl Exchange {
         // One that was made a moment ago is not lost: the upstream refuses something else.
         if self.clock.now().since(shared.made) > Duration::from_secs(1) {
             slot.drop_login(shared);
+            self.changes.noted();
             self.logins.forget(shared.credential.fingerprint);
         }
     }
@@ -190,7 +198,7 @@ impl Exchange {
     ) -> Result<Arc<Shared>, Error> {
         let made = self.ask_login(slot, caller).await;
         match &made {
-            Ok(shared) => slot.set(Arc::clone(shared)),
+            Ok(shared) => self.set(slot, Arc::clone(shared)),
             Err(error @ Error::NoLogin { token, .. }) => {
                 let whose = token.then(|| Arc::clone(&caller.token));
                 slot.refuse(error.clone(), self.clock.now().plus(REFUSED), whose);
@@ -233,7 +241,7 @@ impl Exchange {
         let Some(shared) = slot.good(now) else { return };
         if shared.renewable {
             match self.ask_renewal(slot, &shared).await {
-                Ok(renewed) if renewed.gained(&shared) => return slot.set(Arc::new(renewed)),
+                Ok(renewed) if renewed.gained(&shared) => return self.set(slot, Arc::new(renewed)),
                 Err(error) if error.trouble().is_some() => return slot.try_later(now),
                 // Near its longest life, or refused: only another login helps.
                 Ok(_) | Err(_) => (),
@@ -247,6 +255,11 @@ impl Exchange {
         if !remade {
             slot.try_later(self.clock.now());
         }
+    }
+
+    fn set(&self, slot: &Slot, shared: Arc<Shared>) {
+        slot.set(shared);
+        self.changes.noted();
     }
 
     /// Makes a login although there is one.

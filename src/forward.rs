@@ -216,7 +216,10 @@ impl<'a> Change<'a> {
                 leases.forget_unleased();
                 leases.doubt_all();
             }
-            Effect::Leases => logins.doubt_all(),
+            Effect::Leases => {
+                logins.doubt_all();
+                leases.changed();
+            }
             Effect::Logins => {
                 logins.doubt_all();
                 leases.doubt_all();

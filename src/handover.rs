@@ -21,7 +21,7 @@ use crate::kv::mounts::Mounts;
 use crate::lease::Leases;
 use crate::metrics::Metrics;
 use crate::sealed::content::{Content, StoredBadge};
-use crate::sealed::{Hidden, Reject, Sealed, Times, Written};
+use crate::sealed::{Hidden, Reject, Sealed, Times, Writer, Written};
 use crate::secret::Fingerprinter;
 use crate::tenant::{Tenant, Tenants};
 use crate::upstream::Upstream;
@@ -95,12 +95,23 @@ pub fn fingerprinter(
 }
 
 impl Handover {
+    /// Has `writer` told of whatever changes in it, from now on.
+    pub fn kept_by(&self, writer: &Arc<Writer>) {
+        self.leases.kept_by(writer);
+        self.exchange.kept_by(writer);
+        self.badges.kept_by(writer);
+        if self.kv {
+            self.store.kept_by(writer);
+        }
+    }
+
     /// All that is left.
     pub fn collect(&self) -> Content {
         let now = self.clock.moment();
         let (clusters, moment) = (&self.clusters, &now);
         Content {
             written: Written::at(moment),
+            addresses: self.upstream.addresses(),
             cluster: self.upstream.cluster().borrow().as_ref().map(ToString::to_string),
             fingerprint_key: Hidden::copy(self.logins.fingerprint_key()),
             leases: self.leases.stored(clusters, moment),
@@ -115,14 +126,19 @@ impl Handover {
     /// Takes in what the process before has left. Nobody has been answered yet.
     pub async fn take_over(&self, content: Content) {
         let times = Times::new(&content.written, self.clock.moment());
+        let addresses = self.upstream.addresses();
         if times.unknown() {
             warn!("the wall clock was set back since the store was written: starting cold");
             return;
         }
-        // Should it be another, all of this is forgotten as soon as it says so.
-        if let Some(cluster) = &content.cluster {
-            self.upstream.presume(cluster);
-        }
+        // Should it be another behind the same addresses, all of this is forgotten as soon as it
+        // says so.
+        let Some(cluster) = content.cluster.as_ref().filter(|_| content.addresses == addresses)
+        else {
+            warn!("what was stored is not certain to be of this upstream: starting cold");
+            return;
+        };
+        self.upstream.presume(cluster);
         let (clusters, exchange) = (&self.clusters, &self.exchange);
         let logins = content.logins.iter();
         let logins = logins.filter_map(|it| exchange.restore(it, clusters, &times)).count();
@@ -165,6 +181,7 @@ impl Handover {
         if let Ok(holder) = self.issuers.verify(jwt, own).await
             && let Some(slot) = self.exchange.slot_named(&badge.place, &self.clusters)
             && slot.place.account == holder.account
+            && self.clusters.answers(holder.account.cluster)
         {
             slot.meet(&holder);
             self.badges.restore(badge, &holder, &slot, times);

@@ -7,12 +7,14 @@
 //! proven within W; and the lease was known to be there within `check_after`. Whatever is missing is
 //! asked for first. It is renewed, and succeeded before its longest life is over, by [`keeper`].
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
 use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::body::{self, Body, Response};
 use crate::cache::Store;
@@ -24,9 +26,9 @@ use crate::flight::{Flights, Seat};
 use crate::identity::Logins;
 use crate::kv::mounts::Engine;
 use crate::kv::{CacheStatus, Kv, Question, Serving};
-use crate::metrics::{Metrics, Outcome};
+use crate::metrics::{Cause, Metrics, Outcome};
 use crate::request::Directive;
-use crate::sealed::Writer;
+use crate::sealed::{Changes, Writer};
 use crate::secret::Fingerprint;
 use crate::snapshot::Policies;
 use crate::tenant::Tenants;
@@ -38,6 +40,7 @@ mod ask;
 pub mod canonical;
 mod doubt;
 mod failures;
+mod headers;
 mod held;
 mod issue;
 mod keeper;
@@ -75,11 +78,15 @@ pub struct Leases {
     failures: Failures,
     intents: Intents,
     /// What makes them outlive the process, where that is configured.
-    writer: OnceLock<Arc<Writer>>,
+    changes: Changes,
     /// Requests whose answers hold no credential, and when that was seen.
     unleased: Cache<Request, Time>,
     /// How many doubts were cast on all of them, and on those issued to callers' own tokens.
     doubts: (AtomicU64, AtomicU64),
+    /// What runs beside requests: to be waited for before the process ends.
+    tasks: TaskTracker,
+    /// No more is begun.
+    closing: CancellationToken,
     /// Told when the next thing to be done may be sooner than was thought.
     sooner: Notify,
     kv: Arc<Kv>,
@@ -139,14 +146,17 @@ impl Leases {
     ) -> Self {
         let (kv, store, logins, upstream) = parts;
         let (flights, vouchings, failures, doubts, sooner) = Default::default();
-        let (intents, writer) = Default::default();
+        let (intents, changes) = Default::default();
+        let (tasks, closing) = Default::default();
         Self {
             table: Table::new(config.renewals_per_second, clock.now()),
             flights,
             vouchings,
             failures,
             intents,
-            writer,
+            changes,
+            tasks,
+            closing,
             unleased: Cache::new(MOST_UNLEASED),
             doubts,
             sooner,
@@ -202,7 +212,7 @@ impl Leases {
                 Seat::Pilot(pilot) => {
                     // Another flight may have landed since we looked.
                     let lapsed = self.table.get(&key).filter(|_| any);
-                    if lapsed.as_ref().is_some_and(|lease| !self.lapsed(lease)) {
+                    if lapsed.as_ref().is_some_and(|lease| !self.over(lease)) {
                         pilot.land(Landing::Held);
                         continue;
                     }
@@ -210,7 +220,8 @@ impl Leases {
                     order.errand = Some(question.visit.errand()?);
                     let (hand_over, issued) = oneshot::channel();
                     let leases = Arc::clone(self);
-                    tokio::spawn(async move { leases.fly(order, pilot, Some(hand_over)).await });
+                    let flight = async move { leases.fly(order, pilot, Some(hand_over)).await };
+                    self.tasks.spawn(flight);
                     let lost = |_| Error::silent("a request for a credential was lost");
                     let issued = issued.await.map_err(lost)?;
                     return self.issued(wish, issued, lapsed.as_ref());
@@ -333,30 +344,21 @@ impl Leases {
         }
     }
 
-    /// Whether the owner of a credential has another token by now than the one it was issued to.
-    fn succeeded(&self, lease: &Lease, now: Time) -> bool {
-        let current = lease.holder.slot.as_ref().and_then(|slot| slot.good(now));
-        let holder = lease.holder.fingerprint();
-        current.is_some_and(|shared| shared.credential.fingerprint != holder)
-    }
-
     /// Has `writer` make them outlive the process, from now on.
-    pub fn kept_by(&self, writer: Arc<Writer>) {
-        self.writer.set(writer).ok();
+    pub fn kept_by(&self, writer: &Arc<Writer>) {
+        self.changes.kept_by(writer);
     }
 
     /// Returns once they are on disk for the last time, where they are kept there.
     pub async fn written(&self) {
-        if let Some(writer) = self.writer.get() {
+        if let Some(writer) = self.changes.writer() {
             writer.stop().await;
         }
     }
 
-    /// Something about them has changed: to be on disk soon.
-    fn changed(&self) {
-        if let Some(writer) = self.writer.get() {
-            writer.soon();
-        }
+    /// Something about them, or about who may have them, has changed: to be on disk soon.
+    pub fn changed(&self) {
+        self.changes.noted();
     }
 
     /// Has a credential seen to at `at`.
@@ -375,6 +377,17 @@ impl Leases {
         for (engine, held) in self.table.count() {
             self.metrics.leases_held(engine, held);
         }
+        let (entries, bytes) = self.table.size();
+        self.metrics.lease_cache_size(entries, bytes);
+    }
+
+    /// Forgets a credential that has ended, or is not to be known any more. `false`: it was not.
+    fn let_go(&self, lease: &Arc<Lease>, cause: Cause) -> bool {
+        let known = self.table.remove(lease);
+        if known {
+            self.metrics.lease_evicted(cause);
+        }
+        known
     }
 }
 

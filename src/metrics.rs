@@ -59,6 +59,12 @@ pub struct Metrics {
 /// The answers from memory of one route.
 type Hit = (IntCounter, Histogram);
 
+fn hit(requests: &IntCounterVec, durations: &HistogramVec, route: Route) -> Hit {
+    let (route, hit, code) = (route.label(), Outcome::Hit.label(), StatusCode::OK);
+    let requests = requests.with_label_values(&[route, hit, code.as_str()]);
+    (requests, durations.with_label_values(&[route, hit]))
+}
+
 impl Metrics {
     /// Registers every series, so that a scrape shows zeros before the first request.
     ///
@@ -81,14 +87,7 @@ impl Metrics {
             "Decisions on reads of secrets, by decision and by what decided.",
             &["decision", "source"],
         )?;
-        let hit = |route: Route| {
-            let labels = [route.label(), Outcome::Hit.label()];
-            let code = StatusCode::OK;
-            (
-                requests.with_label_values(&[labels[0], labels[1], code.as_str()]),
-                durations.with_label_values(&labels),
-            )
-        };
+        let hit = |route| hit(&requests, &durations, route);
         let metrics = Self {
             hit: hit(Route::KvRead),
             lease_hit: hit(Route::Lease),

@@ -4,13 +4,15 @@
 //! order a reader would ask it:
 //!
 //! ```text
-//! Request ─parse→ Call ─identify→ Caller ─guardrails→ Question ─Kv::read→ Reply ─┬→ Response
-//!                                            └──── not a cacheable read ─ forward ─┘
+//! Request ─parse→ Call ─identify→ Caller ─guardrails→ Question ─Kv::read──────→ Reply ─┬→ Response
+//!                                            ├──── not a secret ─ Leases::answer ─────┤
+//!                                            └──── neither ────── forward ────────────┘
 //! ```
 //!
-//! Only [`Kv`] answers from memory, and only where the upstream itself has shown that the caller's
-//! rights class may read the secret. Everything it does not take is passed on, with the caller's
-//! own credential or with the login that its service account shares, for the upstream to decide.
+//! Only [`Kv`] and [`Leases`] answer from memory, and only where the upstream itself has shown that
+//! the caller's rights class may read the secret, or that the credential's owner may have it.
+//! Everything they do not take is passed on, with the caller's own credential or with the login that
+//! its service account shares, for the upstream to decide.
 
 use std::sync::Arc;
 
@@ -166,29 +168,19 @@ impl Proxy {
             }
         }
         let credential = caller.credential(call).filter(|_| self.cached(caller));
-        let (mut route, mut cache) = (None, CacheStatus::Silent);
+        let (mut cache, mut secret) = (CacheStatus::Silent, false);
         if let (Some(read), Some(credential)) = (call.read(&self.namespace), credential) {
             let question = self.question(call, head, &read, credential, caller, visit);
+            let route = || route::of_read(&read, &self.mounts);
             match self.kv.read(&question).await {
                 Ok(kv::Reply::Serve(response, outcome)) => {
                     return Answer { route: Route::KvRead, outcome, response: Ok(response) };
                 }
-                Ok(kv::Reply::Forward(status)) => {
-                    (route, cache) = (Some(route::of_read(&read, &self.mounts)), status);
-                }
-                Err(error) => {
-                    return Answer::failed(route::of_read(&read, &self.mounts), error);
-                }
+                Ok(kv::Reply::Forward(status)) => (cache, secret) = (status, route().is_kv()),
+                Err(error) => return Answer::failed(route(), error),
             }
         }
-        let route = route.filter(|route| route.is_kv()).unwrap_or_else(|| self.route(call));
-        if let (Caller::Pod(_), Some(why)) = (caller, mixes(call, route.is_kv())) {
-            return Answer::failed(route, Error::Denied(why));
-        }
-        if route == Route::LeaseOp {
-            return self.operate(call, head, body, caller, visit).await;
-        }
-        let read = call.generates(&self.namespace).filter(|_| !route.is_kv());
+        let read = call.generates(&self.namespace).filter(|_| !secret);
         if let (Some(read), Some(credential)) = (read, credential) {
             let question = self.question(call, head, &read, credential, caller, visit);
             let wish = Wish {
@@ -200,12 +192,19 @@ impl Proxy {
             match self.leases.answer(&wish, body).await {
                 Ok(lease::Reply::Serve(response, outcome)) => {
                     let none = outcome == Outcome::Bypass;
-                    let route = if none { route } else { Route::Lease };
+                    let route = if none { self.route(call) } else { Route::Lease };
                     return Answer { route, outcome, response: Ok(response) };
                 }
                 Ok(lease::Reply::Forward(rest, status)) => (body, cache) = (rest, status),
                 Err(error) => return Answer::failed(Route::Lease, error),
             }
+        }
+        let route = self.route(call);
+        if let (Caller::Pod(_), Some(why)) = (caller, mixes(call, route.is_kv())) {
+            return Answer::failed(route, Error::Denied(why));
+        }
+        if route == Route::LeaseOp {
+            return self.operate(call, head, body, caller, visit).await;
         }
         let mut request = Request::from_parts(head.clone(), body);
         caller.sign(request.headers_mut());

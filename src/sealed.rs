@@ -24,7 +24,7 @@ pub use envelope::unseal;
 pub use hidden::Hidden;
 pub use key::Key;
 pub use times::{At, Times, Written};
-pub use writer::Writer;
+pub use writer::{Changes, Writer};
 
 /// A store: a directory and its key.
 #[derive(Debug)]

@@ -100,6 +100,11 @@ impl Upstream {
         self.nodes.cluster()
     }
 
+    /// Where it is asked, as configured.
+    pub fn addresses(&self) -> Vec<String> {
+        self.nodes.describe().into_iter().map(|(address, _)| address).collect()
+    }
+
     /// Takes it for this cluster until it says another.
     pub fn presume(&self, cluster: &str) {
         self.nodes.presume(cluster);

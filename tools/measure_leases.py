@@ -163,6 +163,8 @@ def many(options, running: contextlib.ExitStack) -> tuple[str, list]:
     url, admin, process = vaultlet(running, directory, None, options.build, bao)
     made = call("POST", f"{bao}/v1/auth/token/create", root, {"policies": ["measured"]})
     token = json.loads(made)["auth"]["client_token"]
+    # Of a token that nobody saw being issued vaultlet spends no use, so it renews nothing of it.
+    call("GET", f"{url}/v1/auth/token/lookup-self", token)
 
     began = time.monotonic()
     answers = each(range(options.many), lambda: Connection(url, token),
@@ -181,6 +183,8 @@ def many(options, running: contextlib.ExitStack) -> tuple[str, list]:
     lost = options.many - sum(each(leases, lambda: Connection(bao, root), alive))
 
     mean, largest = statistics.mean(seconds), max(seconds)
+    if not mean:
+        raise Failed(f"nothing was renewed in {options.window} s: {lost} leases were lost")
     broken = [text for wrong, text in [
         (lost > 0, f"{lost} leases were lost"),
         (largest > LARGEST_TO_MEAN * mean, f"{largest:.0f} renewals in a second, mean {mean:.0f}"),
@@ -189,7 +193,7 @@ def many(options, running: contextlib.ExitStack) -> tuple[str, list]:
     return "\n".join([
         f"{options.many:,} leases of 60 s, made in {issuing:.0f} s, then watched for "
         f"{options.window} s: **{mean:.0f} renewals a second, {largest / mean:.2f} x that in the "
-        f"largest**; {lost} lost, {failed} renewals failed; vaultlet took **{share:.1f} % of a "
+        f"largest**; {lost} lost, {failed:.0f} renewals failed; vaultlet took **{share:.1f} % of a "
         "core**.",
         "",
         histogram(seconds),
@@ -241,7 +245,8 @@ def renewals(metrics: bytes) -> tuple[float, float]:
         if line.startswith("vaultlet_lease_renewals_total{"):
             labels, _, count = line.rpartition(" ")
             done += float(count)
-            failed += 0 if 'result="ok"' in labels else float(count)
+            succeeded = 'result="ok"' in labels or 'result="capped"' in labels
+            failed += 0 if succeeded else float(count)
     return done, failed
 
 

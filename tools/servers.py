@@ -84,16 +84,16 @@ def openbao(running, directory, core: int | None) -> tuple[str, str]:
     return address, root
 
 
-def vaultlet(running, directory, core: int | None, build, upstream: str,
-             **more) -> tuple[str, str, subprocess.Popen]:
-    """vaultlet in front of `upstream`, as it comes but for `more`: its addresses, for callers and
-    for operators, and its process."""
+def vaultlet(running, directory, core: int | None, build,
+             upstream: str) -> tuple[str, str, subprocess.Popen]:
+    """vaultlet as it comes, in front of `upstream`: its addresses, for callers and for operators,
+    and its process."""
     address, admin = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
     config = directory / "vaultlet.yaml"
     # Every JSON text is YAML.
     config.write_text(json.dumps({"upstream": {"address": upstream},
                                   "listeners": [{"address": address}],
-                                  "admin": {"address": admin}} | more), encoding="utf-8")
+                                  "admin": {"address": admin}}), encoding="utf-8")
     with open(directory / "vaultlet.log", "wb") as log:
         process = start(running, [build / "vaultlet", "serve", "--config", config], core,
                         stdout=log, stderr=log)
@@ -114,6 +114,7 @@ def postgres(running, directory, core: int | None) -> tuple[int, str]:
             # Closed to that user, who so needs a copy: the programs look for the rest beside them.
             shutil.copytree(programs.parent, home / "programs", symlinks=True)
             programs = home / "programs" / programs.name
+    (home / "password").touch(mode=0o600)
     (home / "password").write_text(password, encoding="utf-8")
     if user:
         subprocess.run(["chown", "-R", f"{UNPRIVILEGED}:{UNPRIVILEGED}", home], check=True)

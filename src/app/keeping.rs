@@ -1,8 +1,10 @@
 //! The sealed store of this process: opened before anything is answered, written while it runs.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -13,7 +15,7 @@ use crate::error::BoxError;
 use crate::handover::{self, Handover};
 use crate::metrics::Metrics;
 use crate::sealed::content::Content;
-use crate::sealed::{Directory, Sealed, Writer};
+use crate::sealed::{Directory, Problem, Sealed, Writer};
 use crate::store_key::{self, Failure};
 use crate::upstream::Upstream;
 
@@ -32,6 +34,11 @@ pub(super) enum Store {
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a start waits for the process before, which has been told to end, and the pause between
+/// looks.
+const SUCCESSION: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(100);
+
 impl Store {
     /// Opens it.
     ///
@@ -39,13 +46,14 @@ impl Store {
     /// The directory or the key file cannot be used.
     pub(super) async fn open(config: &Config) -> Result<Self, BoxError> {
         let Some(store) = &config.cache.leases.store else { return Ok(Self::None) };
-        let directory = Directory::open(&store.dir)?;
+        let directory = unlocked(&store.dir).await?;
         // Nothing else is there yet; this one asks for the key and is gone.
         let upstream =
             Upstream::new(&config.upstream, Clock::default(), Arc::new(Metrics::new()?))?;
         let obtain = store_key::obtain(store, &directory, &upstream, &config.upstream.namespace);
         let key = match tokio::time::timeout(PATIENCE, obtain).await {
-            Ok(Err(Failure::Lost(error))) => {
+            // A token that has expired, say: no reason not to serve anybody.
+            Ok(Err(error @ (Failure::Lost(_) | Failure::Refused { .. }))) => {
                 warn!(%error, "no key for the sealed store yet: starting cold");
                 return Ok(Self::Later(store.clone(), directory));
             }
@@ -78,18 +86,18 @@ impl Store {
                 if let Some(content) = content {
                     handover.take_over(*content).await;
                 }
-                write(sealed, handover);
+                write(sealed, &handover);
             }
             Self::Later(store, directory) => {
                 let (upstream, stop) = (Arc::clone(&parts.upstream), stop.clone());
                 let namespace = config.upstream.namespace.clone();
                 tokio::spawn(stop.run_until_cancelled_owned(async move {
                     loop {
-                        tokio::time::sleep(PAUSE).await;
+                        sleep(PAUSE).await;
                         let key = store_key::obtain(&store, &directory, &upstream, &namespace);
                         if let Ok(key) = key.await {
                             info!("the sealed store has its key now");
-                            return write(Arc::new(Sealed::new(directory, key)), handover);
+                            return write(Arc::new(Sealed::new(directory, key)), &handover);
                         }
                     }
                 }));
@@ -98,10 +106,28 @@ impl Store {
     }
 }
 
+/// The directory, once no other process has it.
+async fn unlocked(dir: &Path) -> Result<Directory, Problem> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        match Directory::open(dir) {
+            Err(Problem::Locked { .. }) if began.elapsed() < SUCCESSION => {
+                if !told {
+                    info!(dir = %dir.display(), "another process has the store: waiting for its end");
+                }
+                told = true;
+                sleep(LOOK).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Writes from now on.
-fn write(sealed: Arc<Sealed>, handover: Arc<Handover>) {
-    let (leases, metrics) = (Arc::clone(&handover.leases), Arc::clone(&handover.metrics));
-    let collect = move || handover.collect();
+fn write(sealed: Arc<Sealed>, handover: &Arc<Handover>) {
+    let (kept, metrics) = (Arc::clone(handover), Arc::clone(&handover.metrics));
+    let collect = move || kept.collect();
     let wrote = move |bytes: Option<u64>| {
         metrics.store_written(bytes.is_some());
         if let Some(bytes) = bytes {
@@ -110,5 +136,5 @@ fn write(sealed: Arc<Sealed>, handover: Arc<Handover>) {
     };
     let writer = Arc::new(Writer::start(sealed, collect, wrote));
     writer.soon();
-    leases.kept_by(writer);
+    handover.kept_by(&writer);
 }

@@ -71,10 +71,10 @@ impl Parts {
         let (its_clock, counts) = counted();
         let store = Arc::new(Store::new(config.cache.max_bytes, its_clock, counts));
         let mounts = Arc::new(Mounts::new(window, clock.clone()));
-        let (its_clock, counts) = counted();
         let prints = handover::fingerprinter(left)?;
-        let logins = Logins::new(Arc::clone(&upstream), prints, window, its_clock, counts);
-        let logins = Arc::new(logins);
+        let (its_clock, counts) = counted();
+        let asked = Arc::clone(&upstream);
+        let logins = Arc::new(Logins::new(asked, prints, window, its_clock, counts));
         let tenants = Arc::new(Tenants::new(config.auth.limits.clone(), clock.clone()));
 
         let (its_clock, counts) = counted();
@@ -91,8 +91,8 @@ impl Parts {
             namespace.clone(),
         ));
 
-        let own = config.policy.identity.clone();
-        let own = own.filter(|_| config.policy.source == PolicySource::Local);
+        let local = config.policy.source == PolicySource::Local;
+        let own = config.policy.identity.clone().filter(|_| local);
         let policies = own.map(|own| {
             let (its_clock, counts) = counted();
             let asked = (Arc::clone(&logins), Arc::clone(&upstream));
@@ -124,8 +124,8 @@ impl Parts {
         ));
         let guardrails = Arc::new(Guardrails::load(&config.policy.guardrails)?);
         let tunnels = TaskTracker::new();
-        let shared = Arc::clone(&leases);
-        let forward = Forward::new(answering(), shared, tunnels.clone(), namespace.clone());
+        let forward =
+            Forward::new(answering(), Arc::clone(&leases), tunnels.clone(), namespace.clone());
         let proxy = Proxy::new(
             config,
             Arc::clone(&callers),
@@ -134,21 +134,14 @@ impl Parts {
             Arc::clone(&tenants),
             Arc::clone(&guardrails),
         )?;
-        let audit = match &config.audit {
-            Some(audit) => {
-                let (its_clock, counts) = counted();
-                Some(Arc::new(Audit::start(audit, its_clock, counts)?))
-            }
-            None => None,
-        };
-        let witness = audit.as_ref().map(|audit| {
-            let issuers = clusters.iter().map(|cluster| cluster.issuer.clone()).collect();
-            Witness::new(Arc::clone(audit), Arc::clone(&logins), issuers, namespace.clone())
-        });
+        let audit = config.audit.as_ref();
+        let audit = audit.map(|audit| Audit::start(audit, clock.clone(), Arc::clone(&metrics)));
+        let audit = audit.transpose()?.map(Arc::new);
+        let witness = witness(config, audit.as_ref(), &logins, &namespace);
         let refusals = Arc::new(Refusals::new(config.admin.show_paths, namespace));
         let (noted, its_logins) = (Arc::clone(&refusals), Arc::clone(&logins));
-        let edge = Edge::new(proxy, witness, noted, its_logins, clock, Arc::clone(&metrics));
-        let edge = Arc::new(edge);
+        let counts = Arc::clone(&metrics);
+        let edge = Arc::new(Edge::new(proxy, witness, noted, its_logins, clock, counts));
         Ok(Self {
             metrics,
             upstream,
@@ -189,4 +182,16 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
         }
     }
+}
+
+/// What records the answers, where that is configured.
+fn witness(
+    config: &Config,
+    audit: Option<&Arc<Audit>>,
+    logins: &Arc<Logins>,
+    namespace: &str,
+) -> Option<Witness> {
+    let issuers = config.auth.kubernetes.iter().map(|cluster| cluster.issuer.clone()).collect();
+    let audit = Arc::clone(audit?);
+    Some(Witness::new(audit, Arc::clone(logins), issuers, namespace.to_owned()))
 }

@@ -21,6 +21,8 @@ pub(super) fn start(
         let stop = stop.clone();
         tokio::spawn(async move { stop.run_until_cancelled(task).await });
     };
+    // Listens before anybody can say which cluster it is.
+    let other_clusters = forget_other_clusters(parts);
     let health = Arc::clone(&parts.upstream);
     spawn(Box::pin(async move { health.watch_health().await }));
     let upstream = Arc::clone(&parts.upstream);
@@ -28,7 +30,7 @@ pub(super) fn start(
         upstream.answers().await;
         ready.ready();
     }));
-    spawn(Box::pin(forget_other_clusters(parts)));
+    spawn(Box::pin(other_clusters));
     spawn(Box::pin(housekeeping(parts)));
     for task in parts.issuers.look_after() {
         spawn(Box::pin(task));
@@ -46,15 +48,16 @@ fn forget_other_clusters(parts: &Parts) -> impl Future<Output = ()> + Send + use
     let mut cluster = parts.upstream.cluster();
     let store = Arc::clone(&parts.store);
     let (mounts, logins) = (Arc::clone(&parts.mounts), Arc::clone(&parts.logins));
-    let leases = Arc::clone(&parts.leases);
+    let (leases, exchange) = (Arc::clone(&parts.leases), Arc::clone(&parts.exchange));
+    // The first id is news of nothing: what was read before it came from that cluster.
+    let mut first = cluster.borrow_and_update().is_none();
     async move {
-        // The first id is news of nothing: what was read before it came from that cluster.
-        let mut first = cluster.borrow_and_update().is_none();
         while cluster.changed().await.is_ok() {
             if !std::mem::take(&mut first) {
                 store.forget_all();
                 mounts.forget_all();
                 leases.forget_all();
+                exchange.forget_all();
             }
             logins.doubt_all();
         }

@@ -7,19 +7,29 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::entry::{Entry, Life};
 use super::{Key, KeyRef, Scope, Store};
-use crate::clock::Moment;
+use crate::clock::{Moment, Time};
 use crate::identity::Class;
 use crate::kv::answer::Answer;
 use crate::sealed::content::{StoredAnswer, StoredEntry, StoredProof, StoredScope};
 use crate::sealed::{At, Hidden, Times};
 use crate::tenant::Charge;
 
+/// All that is kept is written at once, and before a credential is handed out: what would take long
+/// stays behind.
+const MOST_BYTES: usize = 16 * 1024 * 1024;
+
 impl Store {
-    /// Those that are good for something still.
+    /// Those that are good for something still, as far as there is room for them.
     pub fn stored(&self, now: &Moment) -> Vec<StoredEntry> {
+        let mut room = MOST_BYTES;
         let current =
             self.entries.iter().filter(|(_, entry)| self.generations.current(entry.stamp));
-        current.map(|(key, entry)| entry.stored(&key, now)).collect()
+        let fitting = current.take_while(|(_, entry)| {
+            let left = room.checked_sub(entry.answer.bytes());
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
+        fitting.map(|(key, entry)| entry.stored(&key, now)).collect()
     }
 
     /// Takes one in again, on the account that `charge` is on; `None`: it is of no more use.
@@ -53,7 +63,18 @@ impl Store {
             version: stored.version,
             scope,
         };
-        let span = (times.past(stored.asked)?, times.past(stored.answered)?);
+        let asked = times.past(stored.asked).unwrap_or(Time::LONG_AGO);
+        let span = (asked, times.past(stored.answered).unwrap_or(asked));
+        // It may have been written to since it was put down: it is read again before it is served,
+        // if the upstream can be asked; and if not, no longer than it would have been.
+        let ttl = life.fresh.since(asked);
+        let life = Life {
+            refresh: Time::NEVER,
+            fresh: asked,
+            stale_if_error: life.stale_if_error.minus(ttl),
+            stale_if_sealed: life.stale_if_sealed.minus(ttl),
+            end: life.end,
+        };
         let entry = Entry::new(Arc::new(answer), span, life, self.stamp(&stored.path));
         for StoredProof { class, at } in stored.proofs {
             if let Some(at) = times.past(at) {

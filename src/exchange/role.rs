@@ -25,6 +25,11 @@ impl Roles {
             || self.0.rules.iter().any(|rule| rule.mount.as_deref() == Some(mount))
     }
 
+    /// Whether a service account may log in as this role on this mount.
+    pub fn permits(&self, account: &ServiceAccount, mount: &str, role: &str) -> bool {
+        self.of(account, Some(role)).is_ok_and(|(its, _)| its == mount)
+    }
+
     /// Mount and role of a service account. `chosen`: what its `X-Vault-Role` asks for.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::clock::{LatestTime, Time};
 use crate::error::Error;
 use crate::kubernetes::{ServiceAccount, Verified};
-use crate::secret::{Credential, Secret};
+use crate::secret::{Credential, Fingerprint, Secret};
 use crate::tenant::Tenant;
 
 use super::roll::Roll;
@@ -172,11 +172,25 @@ impl Slot {
         self.refusals().clear();
     }
 
+    /// Takes whatever there is away.
+    pub(super) fn forget(&self) {
+        self.current.store(None);
+    }
+
     /// Takes `shared` away, unless there is another already.
     pub(super) fn drop_login(&self, shared: &Arc<Shared>) {
         let current = self.current.load();
         if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, shared)) {
             self.current.compare_and_swap(&current, None);
+        }
+    }
+
+    /// Takes away the login with this token: it was revoked.
+    pub fn revoked(&self, token: Fingerprint) {
+        if let Some(shared) = self.current.load_full()
+            && shared.credential.fingerprint == token
+        {
+            self.drop_login(&shared);
         }
     }
 

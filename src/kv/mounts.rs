@@ -86,6 +86,11 @@ struct Config {
     force_no_cache: bool,
 }
 
+/// Types of engines whose answers are made for one request, and those of the server itself, which in
+/// a namespace have `ns_` before them.
+const FRESH: [&str; 8] =
+    ["cubbyhole", "identity", "kmip", "ssh", "system", "totp", "transform", "transit"];
+
 /// What metrics call an engine of this type.
 pub fn label(engine: &str) -> &'static str {
     TYPES.iter().find(|known| **known == engine).copied().unwrap_or("other")
@@ -145,7 +150,7 @@ impl Mounts {
 
     /// The KV mounts, as they outlive the process.
     pub fn stored(&self) -> Vec<StoredMount> {
-        let stored = |(path, mount): (&Box<str>, &Mount)| {
+        let stored = |path: &str, mount: &Mount| {
             let version = match mount.engine {
                 Engine::KvV1 => 1,
                 Engine::KvV2 => 2,
@@ -153,7 +158,8 @@ impl Mounts {
             };
             Some(StoredMount { path: path.to_string(), version, uuid: mount.uuid.to_string() })
         };
-        self.known.load().iter().filter_map(stored).collect()
+        let known = self.known.load();
+        known.iter().filter_map(|(path, mount)| stored(path, mount)).collect()
     }
 
     /// Takes them in again, as what was known long ago: each is asked about before it is believed,
@@ -183,10 +189,7 @@ impl Data {
             ("kv", None | Some("" | "1")) | ("generic", _) => Engine::KvV1,
             ("kv", _) => Engine::Uncached,
             _ if self.config.force_no_cache => Engine::Fresh,
-            ("kmip" | "ssh" | "totp" | "transform" | "transit", _) => Engine::Fresh,
-            // Of the server itself, in any namespace.
-            ("cubbyhole" | "identity" | "system", _) => Engine::Fresh,
-            (engine, _) if engine.starts_with("ns_") => Engine::Fresh,
+            (engine, _) if FRESH.contains(&engine) || engine.starts_with("ns_") => Engine::Fresh,
             (engine, _) => Engine::Other(label(engine)),
         }
     }

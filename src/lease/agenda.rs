@@ -95,6 +95,11 @@ impl Agenda {
         taken
     }
 
+    /// One that was given out came to nothing: it costs nothing.
+    pub fn refund(&mut self) {
+        self.paid = self.paid.saturating_sub(self.price);
+    }
+
     /// How many there are, due or not.
     pub fn len(&self) -> usize {
         self.places.len()

@@ -28,12 +28,14 @@ impl Leases {
     /// Each is asked about before it is handed out again.
     pub fn doubt_all(&self) {
         self.doubts.0.fetch_add(1, Ordering::SeqCst);
+        self.changed();
     }
 
     /// The same for those that were issued to callers' own tokens: one of those was revoked, and
     /// perhaps others that it had made.
     pub fn doubt_own(&self) {
         self.doubts.1.fetch_add(1, Ordering::SeqCst);
+        self.changed();
     }
 
     /// Forgets those that nothing upstream vouches for: mounts have changed.

@@ -41,8 +41,9 @@ pub(super) enum What {
 /// More requests that fail than this are not told apart from those that do not.
 const MOST: usize = 1024;
 
-/// The pauses grow no further: somebody is waiting for this to work again.
-const LONGEST: Duration = Duration::from_secs(120);
+/// A pause is a third of this at most: somebody is waiting for it to work again, and is to see within
+/// ten seconds that it does.
+const LONGEST: Duration = Duration::from_secs(24);
 
 impl Failures {
     /// What was said to the last attempt, if it is too soon for another.

@@ -94,7 +94,9 @@ struct State {
 pub(super) struct Snapshot {
     pub(super) life: Life,
     pub(super) owner_ends: Time,
-    pub(super) confirmed: Time,
+    /// `None`: that is in doubt.
+    pub(super) confirmed: Option<Time>,
+    /// The same.
     pub(super) proven: Option<Time>,
     pub(super) borrowers: HashMap<Fingerprint, Time>,
 }
@@ -188,15 +190,17 @@ impl Lease {
     /// What is to be asked before it is handed out at `now`, if it lives.
     pub(super) fn lacks(&self, now: Time, windows: Windows) -> Lack {
         let state = self.state();
-        let doubted = |seen: Seen| {
-            seen.doubts.all != windows.doubts.all
-                || self.holder.slot.is_none() && seen.doubts.own != windows.doubts.own
-        };
-        let old = |seen, window| doubted(seen) || now.since(seen.at) > window;
+        let old =
+            |seen: Seen, window| self.doubted(seen, windows.doubts) || now.since(seen.at) > window;
         Lack {
             right: state.proven.is_none_or(|proven| old(proven, windows.right)),
             confirmation: self.id.is_some() && old(state.confirmed, windows.confirmation),
         }
+    }
+
+    /// Whether something has happened since that may concern it. `doubts`: those of now.
+    fn doubted(&self, seen: Seen, doubts: Doubts) -> bool {
+        seen.doubts.all != doubts.all || self.holder.slot.is_none() && seen.doubts.own != doubts.own
     }
 
     /// Takes it that its owner has the right to it.
@@ -257,6 +261,12 @@ impl Lease {
         change(&mut self.state().life)
     }
 
+    /// Whether its owner has another token by now than the one it was issued to.
+    pub(super) fn succeeded(&self, now: Time) -> bool {
+        let current = self.holder.slot.as_ref().and_then(|slot| slot.good(now));
+        current.is_some_and(|shared| shared.credential.fingerprint != self.holder.fingerprint())
+    }
+
     /// What is to be done for it.
     pub(super) fn step(&self, now: Time, succeeded: bool) -> Step {
         let state = self.state();
@@ -312,6 +322,12 @@ impl Lease {
         !self.known.swap(true, Ordering::AcqRel)
     }
 
+    /// It is seen; so, `true`.
+    pub(super) fn learn_known(&self) -> bool {
+        self.known.store(true, Ordering::Release);
+        true
+    }
+
     /// Whether that was seen.
     pub(super) fn known(&self) -> bool {
         self.holder.slot.is_some() || self.known.load(Ordering::Acquire)
@@ -332,19 +348,21 @@ impl Lease {
         !self.succession.swap(true, Ordering::AcqRel)
     }
 
-    /// What is known of it.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    /// What is known of it beyond doubt. `doubts`: those of now.
+    pub(super) fn snapshot(&self, doubts: Doubts) -> Snapshot {
         let state = self.state();
+        let known = |seen: Seen| (!self.doubted(seen, doubts)).then_some(seen.at);
         Snapshot {
             life: state.life.clone(),
             owner_ends: state.owner_ends,
-            confirmed: state.confirmed.at,
-            proven: state.proven.map(|proven| proven.at),
+            confirmed: known(state.confirmed),
+            proven: state.proven.and_then(known),
             borrowers: state.borrowers.clone(),
         }
     }
 
-    /// What was known of it in an earlier process. What that cannot tell is to be asked.
+    /// What was known of it in an earlier process. What that cannot tell is to be asked; whether it is
+    /// there, in any case.
     pub(super) fn recall(&self, confirmed: Option<Time>, proven: Option<Time>, doubts: Doubts) {
         let mut state = self.state();
         let seen = |at| Seen { at, doubts };

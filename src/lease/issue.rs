@@ -8,22 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, DATE, EXPECT,
-    HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE,
-    SET_COOKIE, TRAILER,
-};
 use hyper::{Method, StatusCode};
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::answer::{Countdown, Reading, read};
 use super::failures::What;
+use super::headers::{PERSONAL, impersonal, json, lasting};
 use super::held::{Birth, Holder, Lease};
+use super::keeper::NAP;
 use super::key::Key;
-use super::life::{Life, Plan};
+use super::life::{Life, Plan, Step};
 use super::reply::Said;
 use super::seen::Seen;
+use super::stored::Intended;
 use super::vouch::token;
 use super::{KV, Leases, Wish};
 use crate::body::Response;
@@ -32,9 +30,8 @@ use crate::clock::{Clock, Time};
 use crate::error::Error;
 use crate::flight::Pilot;
 use crate::metrics::Operation;
-use crate::request::NAMESPACE;
 use crate::tenant::{Charge, Errand};
-use crate::upstream::headers::{end_to_end, sign, to_upstream};
+use crate::upstream::headers::{sign, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
 /// Answers with credentials are kilobytes; larger ones pass through.
@@ -43,21 +40,11 @@ const LARGEST: usize = 1024 * 1024;
 /// A refusal is a line or two; one that is larger is not remembered word for word.
 const LARGEST_REFUSAL: usize = 4096;
 
+/// Of which there is something to be handed out again: the last second of a lease counts for nothing.
+const SHORTEST: Duration = Duration::from_secs(2);
+
 /// How long an answer waits for a disk.
 const DISK: Duration = Duration::from_secs(1);
-
-/// What a request says of whoever makes it, and of how it wants its own answer.
-const PERSONAL: [HeaderName; 9] = [
-    ACCEPT_ENCODING,
-    CONTENT_LENGTH,
-    COOKIE,
-    EXPECT,
-    IF_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_NONE_MATCH,
-    RANGE,
-    TRAILER,
-];
 
 /// A request for a credential, owning all it needs.
 #[derive(Debug)]
@@ -70,6 +57,8 @@ pub(super) struct Order {
     pub(super) errand: Option<Errand>,
     /// On whose account what comes is held; `None`: there is no room there.
     charge: Option<Arc<Charge>>,
+    /// Until when what it succeeds was to be looked after; `None`: it succeeds nothing.
+    wanted: Option<Time>,
 }
 
 /// What became of a flight.
@@ -155,11 +144,12 @@ impl Leases {
             },
             errand: None,
             charge: self.tenants.charge(tenant).map(Arc::new),
+            wanted: None,
         })
     }
 
     /// The same request again, for a successor; `None` where its owner has no token any more.
-    pub(super) fn order_again(&self, lease: &Lease, now: Time) -> Option<Order> {
+    pub(super) fn order_again(lease: &Lease, now: Time) -> Option<Order> {
         let mut holder = lease.holder.clone();
         let mut ask = lease.request.clone();
         if let Some(slot) = &lease.holder.slot {
@@ -170,7 +160,8 @@ impl Leases {
             sign(&mut ask.headers, &holder.header);
         }
         let (key, engine, charge) = (lease.key.clone(), lease.engine, lease.charge.clone());
-        Some(Order { key, engine, ask, holder, errand: None, charge })
+        let wanted = Some(lease.with_life(|life| life.wanted()));
+        Some(Order { key, engine, ask, holder, errand: None, charge, wanted })
     }
 
     /// Makes the request in a task of its own: holds the credential, hands it to who ordered it,
@@ -209,6 +200,7 @@ impl Leases {
         }
         let stamp = (order.engine == KV).then(|| self.store.stamp(&order.key.request.path));
         let seen = self.seen_now();
+        let intent = self.intend(&order.key, seen.at);
         let answer = self.ask_for(order).await;
         let (status, headers, body) = match answer {
             Ok(Whole::Answer { status, headers, body }) => (status, headers, body),
@@ -254,7 +246,7 @@ impl Leases {
         };
         self.metrics.lease_issued(order.engine, true);
         let lease = Arc::new(Lease::new(birth));
-        let kept = lease.charge.is_some() && self.hold(&lease, seen).await;
+        let kept = lease.charge.is_some() && self.hold(&lease, seen, intent).await;
         Issued::Lease(lease, kept)
     }
 
@@ -262,12 +254,9 @@ impl Leases {
     /// meanwhile, so that the next process can tell what this one may have left behind.
     async fn ask_for(&self, order: &Order) -> Result<Whole, Error> {
         let asked = self.upstream.ask_once(Operation::LeaseIssue, &order.ask, LARGEST);
-        let Some(writer) = self.writer.get() else { return asked.await };
-        let serial = self.table.serial();
-        self.intents.begin(serial, &order.key, self.clock.now());
+        let Some(writer) = self.changes.writer() else { return asked.await };
         let put_down = tokio::time::timeout(DISK, writer.commit());
         let (answer, _) = tokio::join!(asked, put_down);
-        self.intents.over(serial);
         answer
     }
 
@@ -282,7 +271,6 @@ impl Leases {
         let path = &order.key.request.path;
         let rules = self.kv.rules();
         let (id, life, renewable, read_again) = match reading {
-            Reading::Garbage(_) | Reading::Unleased => return None,
             Reading::Leased(terms) => {
                 // Not every KV's renewals work, and it is read again before it comes to that.
                 let kv = order.engine == KV;
@@ -291,10 +279,10 @@ impl Leases {
             Reading::OwnEnd { left, counts_down, .. } if rules.own_end(path) => {
                 (None, left, false, counts_down)
             }
-            Reading::OwnEnd { .. } => return None,
+            Reading::Garbage(_) | Reading::OwnEnd { .. } | Reading::Unleased => return None,
         };
         // A static role's says so while it is being rotated.
-        if life.is_zero() {
+        if life.is_zero() || id.is_some() && life < SHORTEST {
             return None;
         }
         let plan = self.plan();
@@ -309,30 +297,37 @@ impl Leases {
             engine: order.engine,
             times: (asked, now),
             headers: lasting(&said.headers),
-            // In a KV secret `ttl` is whatever its writer meant by it.
-            body: if order.engine == KV { Countdown::of_lease(body) } else { Countdown::new(body) },
+            body: countdown(order.engine, body),
             holder: order.holder.clone(),
-            request: order.ask.clone(),
+            request: impersonal(&order.ask),
             fresh: if read_again { asked.plus(rules.ttl(path)) } else { Time::NEVER },
             stamp,
-            life: Life::new(plan, asked, life, renewable, longest),
+            life: Life::new(plan, asked, life, renewable, longest).wanted_until(order.wanted),
             doubts: seen.doubts,
             charge: order.charge.clone(),
         })
     }
 
-    /// Holds a credential, before anybody has it.
-    async fn hold(&self, lease: &Arc<Lease>, seen: Seen) -> bool {
+    /// Holds a credential, before anybody has it. What was intended is done then, and not sooner.
+    async fn hold(&self, lease: &Arc<Lease>, seen: Seen, intent: Intended<'_>) -> bool {
         let now = self.clock.now();
         self.see_owner(lease, now);
         // Nobody can be asked about one without an id: whether it is of before or after.
         if lease.id.is_none() && seen.doubts != self.doubts() {
             return false;
         }
-        let kept = self.table.put(lease, now);
-        self.sooner.notify_one();
+        let due = match lease.step(now, lease.succeeded(now)) {
+            Step::Wait(next) => next,
+            Step::End | Step::Renew(_) | Step::Succeed => now,
+        };
+        let kept = self.table.put(lease, due);
+        drop(intent);
+        // Somebody waits: the keeper is woken for what it would not see by itself in time.
+        if due.since(now) < NAP {
+            self.sooner.notify_one();
+        }
         // A disk that fails costs what a restart would have found, and no answer.
-        if let Some(writer) = self.writer.get() {
+        if let Some(writer) = self.changes.writer() {
             tokio::time::timeout(DISK, writer.commit()).await.ok();
         }
         kept
@@ -348,24 +343,7 @@ impl Leases {
     }
 }
 
-fn json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    !headers.contains_key(CONTENT_ENCODING)
-        && kind.is_some_and(|kind| kind.starts_with(b"application/json"))
-}
-
-/// Without what is of that moment, or, like a load balancer's cookie, of that caller.
-fn lasting(headers: &HeaderMap) -> HeaderMap {
-    let mut headers = headers.clone();
-    end_to_end(&mut headers);
-    for own in [CONTENT_LENGTH, DATE, NAMESPACE, SET_COOKIE] {
-        headers.remove(own);
-    }
-    // Each value as it came is a view of the connection's whole read buffer, secret included.
-    for value in headers.values_mut() {
-        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
-            *value = copy;
-        }
-    }
-    headers
+/// The countdowns in an answer of this engine. In a KV secret `ttl` is whatever its writer meant by it.
+pub(super) fn countdown(engine: &str, body: Bytes) -> Countdown {
+    if engine == KV { Countdown::of_lease(body) } else { Countdown::new(body) }
 }

@@ -50,11 +50,7 @@ impl Leases {
                 },
             };
             self.see_owner(lease, now);
-            if lease.retired() || self.lapsed(lease) {
-                return Lent::Gone;
-            }
-            if now >= lease.ends() {
-                self.table.remove(lease);
+            if self.over(lease) {
                 return Lent::Gone;
             }
             let lack = self.lacks(question, lease, now);
@@ -86,12 +82,19 @@ impl Leases {
         Lent::Pass
     }
 
-    /// Whether a credential may not go out without being read again: it was to be, by now; something
-    /// was written below its path; or no rule keeps it any more.
-    pub(super) fn lapsed(&self, lease: &Lease) -> bool {
+    /// Whether a credential is not handed out any more, whoever asks: it has ended; another has its
+    /// place; it was to be read again by now; something was written below its path; or no rule keeps
+    /// it any more.
+    pub(super) fn over(&self, lease: &Lease) -> bool {
+        let now = self.clock.now();
+        let last = if lease.id.is_some() { SECOND } else { Duration::ZERO };
         let written = lease.stamp.is_some_and(|stamp| !self.store.current(stamp));
         let ruled = || self.kv.rules().own_end(&lease.key.request.path);
-        written || self.clock.now() >= lease.fresh || lease.id.is_none() && !ruled()
+        now.plus(last) >= lease.ends()
+            || lease.retired()
+            || now >= lease.fresh
+            || written
+            || lease.id.is_none() && !ruled()
     }
 
     /// One whose windows have passed, because the upstream cannot be asked: to logins that were good
@@ -109,21 +112,20 @@ impl Leases {
         });
         let lack = lease.lacks(now, Windows { right, confirmation, doubts });
         let written = lease.stamp.is_some_and(|stamp| !self.store.current(stamp));
-        if !believed || lack.any() || written || now >= lease.fresh.plus(grace) {
+        let ended = now.plus(SECOND) >= lease.ends() || now >= lease.fresh.plus(grace);
+        let ruled = lease.id.is_some() || self.kv.rules().own_end(&lease.key.request.path);
+        if !believed || lack.any() || ended || written || !ruled || lease.retired() {
             return Lent::Failed(error);
         }
-        match self.serve(wish, lease, Serving::Stale) {
-            Lent::Gone => Lent::Failed(error),
-            lent => lent,
-        }
+        self.serve(wish, lease, Serving::Stale)
     }
 
     fn serve(&self, wish: &Wish<'_>, lease: &Arc<Lease>, serving: Serving) -> Lent {
         let now = self.clock.now();
-        let (left, forsaken) = lease.lend(wish.borrower, now);
-        if left < SECOND || lease.retired() {
+        if self.over(lease) && serving != Serving::Stale {
             return Lent::Gone;
         }
+        let (left, forsaken) = lease.lend(wish.borrower, now);
         if forsaken {
             self.see_to(lease, now);
         }

@@ -31,6 +31,8 @@ pub(super) struct Life {
     expires: Time,
     renewable: bool,
     ceiling: Option<Time>,
+    /// Whether it has shown that end itself, and not another like it.
+    shown: bool,
     /// When to renew next.
     renew: Time,
     /// Until when it is looked after.
@@ -39,10 +41,18 @@ pub(super) struct Life {
     failures: u32,
     /// Nothing is tried before this.
     later: Time,
-    /// Whether what the upstream says of it makes a successor the better choice.
-    doubtful: bool,
-    /// Whether another has taken its place, or will when somebody asks: it lives to its end.
-    retired: bool,
+    phase: Phase,
+}
+
+/// What it is to its owner.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    /// It is handed out.
+    Live,
+    /// The same, but what the upstream says of it makes a successor the better choice.
+    Doubtful,
+    /// Another has taken its place, or will when somebody asks: it lives to its end.
+    Retired,
 }
 
 /// The end of the token it was issued to, and whether its owner has another by now.
@@ -89,13 +99,19 @@ impl Life {
             expires,
             renewable,
             ceiling: if renewable { longest.map(|it| issued.plus(it)) } else { Some(expires) },
-            renew: renewal(issued, term, plan.renew_at),
+            shown: false,
+            renew: renewed_by(issued, term, plan),
             wanted: issued.plus(plan.idle),
             failures: 0,
             later: issued,
-            doubtful: false,
-            retired: false,
+            phase: Phase::Live,
         }
+    }
+
+    /// The same, looked after no longer than what it succeeds was to be.
+    pub(super) fn wanted_until(mut self, wanted: Option<Time>) -> Self {
+        self.wanted = wanted.unwrap_or(self.wanted);
+        self
     }
 
     /// As it was in an earlier process: `span` from its issue to the end of its lease; until when
@@ -116,13 +132,13 @@ impl Life {
             expires,
             renewable,
             ceiling,
+            shown: false,
             // As if it had been renewed a term before its end: soon, where that is not far.
-            renew: issued.max(renewal(expires.minus(term), term, plan.renew_at)),
+            renew: issued.max(renewed_by(expires.minus(term), term, plan)),
             wanted,
             failures: 0,
             later: issued,
-            doubtful: false,
-            retired,
+            phase: if retired { Phase::Retired } else { Phase::Live },
         }
     }
 
@@ -153,12 +169,14 @@ impl Life {
 
     /// The longest life of its kind, where this one has shown it.
     pub(super) fn longest(&self) -> Option<Duration> {
-        self.ceiling.filter(|_| self.renewable).map(|ceiling| ceiling.since(self.issued))
+        self.ceiling
+            .filter(|_| self.renewable && self.shown)
+            .map(|ceiling| ceiling.since(self.issued))
     }
 
     /// Whether another has its place.
     pub(super) fn retired(&self) -> bool {
-        self.retired
+        self.phase == Phase::Retired
     }
 
     /// It was handed out; says whether it had been left to end, so that its next step is another.
@@ -173,12 +191,19 @@ impl Life {
     pub(super) fn ends(&mut self, asked: Time, left: Duration, requested: Option<Duration>) {
         self.expires = asked.plus(left);
         if requested.is_some_and(|requested| left.saturating_add(SECOND) < requested) {
-            self.ceiling = Some(self.expires);
+            (self.ceiling, self.shown) = (Some(self.expires), true);
         }
         self.ceiling = self.ceiling.map(|ceiling| ceiling.max(self.expires));
-        self.renew = renewal(asked, left, self.plan.renew_at);
+        self.renew = renewed_by(asked, left, self.plan);
         if requested.is_some() {
-            (self.failures, self.doubtful) = (0, false);
+            self.failures = 0;
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.phase == Phase::Doubtful {
+            self.phase = Phase::Live;
         }
     }
 
@@ -193,13 +218,15 @@ impl Life {
     /// another credential is asked for.
     pub(super) fn failed(&mut self, now: Time, about_it: bool) {
         self.failures += 1;
-        self.doubtful |= about_it && self.failures > 1;
+        if about_it && self.failures > 1 && self.phase == Phase::Live {
+            self.phase = Phase::Doubtful;
+        }
         self.later = now.plus(back_off(self.failures, self.expires.since(now)));
     }
 
     /// Whether it is looked after.
     pub(super) fn looked_after(&self, now: Time) -> bool {
-        !self.retired && now < self.wanted
+        !self.retired() && now < self.wanted
     }
 
     /// Nobody is known to want it.
@@ -209,7 +236,7 @@ impl Life {
 
     /// Nothing is done for it any more.
     pub(super) fn retire(&mut self) {
-        self.retired = true;
+        self.phase = Phase::Retired;
     }
 
     /// What is to be done `now`.
@@ -218,11 +245,12 @@ impl Life {
         if now >= end {
             return Step::End;
         }
-        if self.retired || now >= self.wanted {
+        if self.retired() || now >= self.wanted {
             return Step::Wait(end);
         }
         let renew = if self.renews() { self.renew } else { Time::NEVER };
-        let succeed = if owner.succeeded || self.doubtful { now } else { self.succession() };
+        let succeed =
+            if owner.succeeded || self.phase == Phase::Doubtful { now } else { self.succession() };
         let due = renew.min(succeed);
         if now < due || now < self.later {
             let next = due.max(self.later).min(owner_check(now, owner.ends));
@@ -252,6 +280,13 @@ impl Life {
     }
 }
 
+/// When to renew what was given `life` from `from` on: so that there is always something left to hand
+/// out, of the shortest leases too, whose last second counts for nothing.
+fn renewed_by(from: Time, life: Duration, plan: Plan) -> Time {
+    let latest = from.plus(life).minus(SECOND.mul_f64(1.5)).max(from.plus(life / 4));
+    renewal(from, life, plan.renew_at).min(latest)
+}
+
 /// When to look again whether the owner has another token: ever more often towards its end.
 fn owner_check(now: Time, ends: Time) -> Time {
     if ends == Time::NEVER {
@@ -261,130 +296,4 @@ fn owner_check(now: Time, ends: Time) -> Time {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::Clock;
-
-    const PLAN: Plan =
-        Plan { renew_at: 0.66, min_remaining: 0.25, idle: Duration::from_secs(3600) };
-    const FOREVER: OwnerLife = OwnerLife { ends: Time::NEVER, succeeded: false };
-
-    fn secs(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    /// A role with ttl 10 s, max 30 s, and a credential of it that is kept for as long as it can be:
-    /// when it was renewed, and when its successor was asked for.
-    fn live(longest: Option<Duration>) -> (Vec<f64>, f64, Life) {
-        let clock = Clock::manual();
-        let issued = clock.now();
-        let mut life = Life::new(PLAN, issued, secs(10), true, longest);
-        let mut renewals = Vec::new();
-        loop {
-            let now = clock.now();
-            let age = now.since(issued);
-            match life.step(now, FOREVER) {
-                Step::Wait(next) => clock.advance(next.since(now)),
-                Step::Renew(increment) => {
-                    let granted = increment.min(secs(30) - Duration::from_secs(age.as_secs()));
-                    renewals.push(age.as_secs_f64());
-                    life.ends(now, granted.min(secs(30).saturating_sub(age)), Some(increment));
-                }
-                Step::Succeed => return (renewals, age.as_secs_f64(), life),
-                Step::End => panic!("it ended at {age:?} without a successor"),
-            }
-        }
-    }
-
-    #[test]
-    fn it_is_renewed_until_its_longest_life_shows_and_then_succeeded() {
-        let (renewals, succeeded, life) = live(None);
-
-        assert!((3..=5).contains(&renewals.len()), "{renewals:?}");
-        assert!((19.0..29.0).contains(&succeeded), "{succeeded}");
-        let longest = life.longest().unwrap();
-        assert!(longest > secs(28) && longest <= secs(30), "{longest:?}");
-    }
-
-    #[test]
-    fn with_a_known_longest_life_a_quarter_of_it_is_left_to_overlap() {
-        let (renewals, succeeded, _) = live(Some(secs(30)));
-
-        assert!((22.5..22.6).contains(&succeeded), "{succeeded}");
-        assert!((2..=4).contains(&renewals.len()), "{renewals:?}");
-    }
-
-    #[test]
-    fn one_that_cannot_be_renewed_is_succeeded_before_its_end() {
-        let now = Clock::manual().now();
-        let life = Life::new(PLAN, now, secs(100), false, None);
-
-        assert_eq!(life.step(now, FOREVER), Step::Wait(now.plus(secs(75))));
-        assert_eq!(life.step(now.plus(secs(75)), FOREVER), Step::Succeed);
-        assert_eq!(life.step(now.plus(secs(100)), FOREVER), Step::End);
-    }
-
-    #[test]
-    fn a_failure_backs_off_and_a_second_about_it_asks_for_another() {
-        let now = Clock::manual().now();
-        let mut life = Life::new(PLAN, now, secs(100), true, None);
-        let due = now.plus(secs(80));
-        assert!(matches!(life.step(due, FOREVER), Step::Renew(_)));
-
-        life.failed(due, true);
-        let Step::Wait(again) = life.step(due, FOREVER) else { panic!("no back-off") };
-        assert!(again > due && matches!(life.step(again, FOREVER), Step::Renew(_)));
-        life.failed(again, true);
-        let Step::Wait(again) = life.step(again, FOREVER) else { panic!("no back-off") };
-        assert_eq!(life.step(again, FOREVER), Step::Succeed);
-    }
-
-    #[test]
-    fn an_upstream_that_cannot_be_reached_says_nothing_about_it() {
-        let now = Clock::manual().now();
-        let mut life = Life::new(PLAN, now, secs(1000), true, None);
-        let mut at = now.plus(secs(700));
-        for _ in 0..5 {
-            life.failed(at, false);
-            let Step::Wait(again) = life.step(at, FOREVER) else { panic!("no back-off") };
-            at = again;
-        }
-        assert!(matches!(life.step(at, FOREVER), Step::Renew(_)));
-    }
-
-    #[test]
-    fn nobody_looks_after_what_nobody_wants() {
-        let now = Clock::manual().now();
-        let plan = Plan { idle: secs(60), ..PLAN };
-        let mut life = Life::new(plan, now, secs(100), true, None);
-        let due = now.plus(secs(80));
-
-        assert_eq!(life.step(due, FOREVER), Step::Wait(now.plus(secs(100))));
-        assert!(life.handed_out(due));
-        assert!(matches!(life.step(due, FOREVER), Step::Renew(_)));
-        life.retire();
-        assert_eq!(life.step(due, FOREVER), Step::Wait(now.plus(secs(100))));
-    }
-
-    #[test]
-    fn it_ends_with_the_token_it_was_issued_to() {
-        let now = Clock::manual().now();
-        let life = Life::new(PLAN, now, secs(100), true, None);
-        let owner = OwnerLife { ends: now.plus(secs(50)), succeeded: false };
-
-        assert_eq!(life.step(now.plus(secs(50)), owner), Step::End);
-        let Step::Wait(check) = life.step(now, owner) else { panic!("due at once") };
-        assert_eq!(check, now.plus(secs(35)));
-        assert_eq!(life.step(check, OwnerLife { succeeded: true, ..owner }), Step::Succeed);
-    }
-
-    #[test]
-    fn what_is_left_of_the_longest_life_is_asked_for_in_one_piece() {
-        let now = Clock::manual().now();
-        let life = Life::new(PLAN, now, secs(60), true, Some(secs(100)));
-
-        assert_eq!(life.increment(now.plus(secs(5))), secs(60));
-        assert_eq!(life.increment(now.plus(Duration::from_millis(40_500))), secs(60));
-        assert_eq!(life.increment(now.plus(Duration::from_millis(20_500))), secs(80));
-    }
-}
+mod tests;

@@ -17,10 +17,10 @@ use super::key::Owner;
 use super::seen::Seen;
 use crate::body::{self, Body, Response};
 use crate::cache::effect::reads;
-use crate::config::OnRevoke;
+use crate::config::{LeaseScope, OnRevoke};
 use crate::error::Error;
 use crate::exchange::Slot;
-use crate::metrics::Revocation;
+use crate::metrics::{Cause, Revocation};
 use crate::request::Call;
 use crate::secret::Fingerprint;
 
@@ -102,7 +102,8 @@ impl Leases {
         slot: &Slot,
         borrower: Fingerprint,
     ) -> Result<Option<Response>, Error> {
-        if self.config.on_revoke == OnRevoke::Pass {
+        let shared = self.config.scope == LeaseScope::Identity;
+        if !shared || self.config.on_revoke == OnRevoke::Pass {
             return Ok(None);
         }
         let id = match operation {
@@ -133,6 +134,7 @@ impl Leases {
             }
             OnRevoke::Detach if others => {
                 lease.give_back(borrower);
+                self.changed();
                 self.metrics.lease_revoked(lease.engine, Revocation::Detached);
                 Ok(Some(detached()))
             }
@@ -143,9 +145,10 @@ impl Leases {
     /// The lease of this id has ended.
     fn revoked(&self, id: &str) {
         if let Some(lease) = self.table.find(id)
-            && self.table.remove(&lease)
+            && self.let_go(&lease, Cause::Invalidated)
         {
             self.metrics.lease_revoked(lease.engine, Revocation::Seen);
+            self.changed();
         }
     }
 
@@ -154,10 +157,11 @@ impl Leases {
     fn revoked_below(&self, namespace: &str, prefix: &str) {
         let prefix = prefix.trim_end_matches('/');
         for lease in self.table.select(|lease| lease.below(namespace, prefix)) {
-            if self.table.remove(&lease) {
+            if self.let_go(&lease, Cause::Invalidated) {
                 self.metrics.lease_revoked(lease.engine, Revocation::Seen);
             }
         }
+        self.changed();
     }
 }
 

@@ -15,20 +15,32 @@ use super::Leases;
 use super::ask;
 use super::held::Lease;
 use crate::config::OnShutdown;
-use crate::metrics::Revocation;
+use crate::metrics::{Cause, Revocation};
 
 /// Revocations under way at once.
 const AT_ONCE: usize = 16;
+
+/// How long what is under way is waited for.
+const UNDERWAY: Duration = Duration::from_secs(5);
 
 /// An end must come to an end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Leases {
-    /// Ends all credentials, if that is configured: to be called when nobody is answered any more.
+    /// Leaves them to themselves, or ends all of them, as configured: to be called when nobody is
+    /// answered any more.
     pub async fn shut_down(&self) {
+        // What is under way may end in another one.
+        self.closing.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(UNDERWAY, self.tasks.wait()).await.is_err() {
+            warn!("some requests for credentials are not answered yet");
+        }
         if self.config.on_shutdown == OnShutdown::Keep {
             return;
         }
+        // One whose revocation is not answered may be gone.
+        self.doubt_all();
         let all = self.table.select(|lease| lease.id.is_some());
         let mut groups: HashMap<_, Vec<Arc<Lease>>> = HashMap::new();
         for lease in all {
@@ -58,11 +70,15 @@ impl Leases {
             (None, None) => return,
         };
         let ended = ended.unwrap_or(false);
+        // Or it would be picked up again from the store.
+        if let Some(slot) = first.holder.slot.as_ref().filter(|_| ended) {
+            slot.revoked(first.holder.fingerprint());
+        }
         for lease in leases {
             let how = if ended { Revocation::Own } else { Revocation::Failed };
             self.metrics.lease_revoked(lease.engine, how);
             if ended {
-                self.table.remove(lease);
+                self.let_go(lease, Cause::Invalidated);
             }
         }
     }

@@ -4,18 +4,19 @@
 //! had the right to it, counts for as long as it would have counted, and is then asked again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::Method;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::answer::Countdown;
 use super::held::{Birth, Holder, Lease};
+use super::issue::countdown;
 use super::key::{self, Key, Owner, Request};
 use super::life::{Life, Plan};
+use super::seen::Doubts;
 use super::{KV, Leases};
 use crate::clock::{Moment, Time};
+use crate::config::LeaseScope;
 use crate::exchange::{Clusters, Exchange};
 use crate::identity::sensitive;
 use crate::kv::mounts::label;
@@ -29,17 +30,24 @@ use crate::upstream::headers::sign;
 #[derive(Debug, Default)]
 pub(super) struct Intents(Mutex<HashMap<u64, (Key, Time)>>);
 
+/// One of them, until it is dropped.
+pub(super) struct Intended<'l> {
+    leases: &'l Leases,
+    serial: u64,
+}
+
 impl Intents {
-    pub(super) fn begin(&self, serial: u64, key: &Key, now: Time) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(serial, (key.clone(), now));
+    /// Never held across an `await`, and nothing panics while it is held.
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, (Key, Time)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(super) fn over(&self, serial: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&serial);
-    }
-
-    fn all(&self) -> Vec<(Key, Time)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+impl Drop for Intended<'_> {
+    fn drop(&mut self) {
+        self.leases.intents.lock().remove(&self.serial);
+        // Or the next process takes it for one that was under way.
+        self.leases.changed();
     }
 }
 
@@ -47,18 +55,26 @@ impl Leases {
     /// Those that live.
     pub fn stored(&self, clusters: &Clusters, now: &Moment) -> Vec<StoredLease> {
         let live = self.table.select(|lease| now.time < lease.ends());
-        live.iter().map(|lease| lease.stored(clusters, now)).collect()
+        let doubts = self.doubts();
+        live.iter().map(|lease| lease.stored(clusters, now, doubts)).collect()
+    }
+
+    /// Notes that a credential is being asked for.
+    pub(super) fn intend(&self, key: &Key, now: Time) -> Intended<'_> {
+        let serial = self.table.serial();
+        self.intents.lock().insert(serial, (key.clone(), now));
+        Intended { leases: self, serial }
     }
 
     /// What has been asked for and not been answered.
     pub fn intents(&self, clusters: &Clusters, now: &Moment) -> Vec<Intent> {
-        let all = self.intents.all().into_iter();
+        let all: Vec<_> = self.intents.lock().values().cloned().collect();
         let intent = |(key, begun): (Key, Time)| Intent {
             owner: owner(&key.owner, clusters),
             path: key.request.path.into(),
             begun: At::of(begun, now),
         };
-        all.map(intent).collect()
+        all.into_iter().map(intent).collect()
     }
 
     /// Takes one in again; `None`: it has ended, or is none of ours any more.
@@ -83,6 +99,17 @@ impl Leases {
             }
             content::Owner::Credential(own) => Owner::Credential(*own),
         };
+        // What the configuration no longer keeps, or no longer so, is not taken over.
+        let scope = match &owner {
+            Owner::Account(_) => self.config.scope == LeaseScope::Identity,
+            Owner::Borrower(..) => self.config.scope == LeaseScope::Token,
+            Owner::Credential(_) => self.config.scope != LeaseScope::None,
+        };
+        let rules = self.kv.rules();
+        let own_end = || rules.own_end(&stored.path);
+        if !scope || !rules.cached(&stored.path) || stored.lease_id.is_none() && !own_end() {
+            return None;
+        }
         let token = stored.token.expose();
         let fingerprint = self.logins.fingerprint(token);
         let holder = Holder {
@@ -104,50 +131,53 @@ impl Leases {
             Some(slot) => slot.tenant,
             None => Tenant::stranger(fingerprint),
         };
-        let mut headers = HeaderMap::new();
-        for (name, value) in &stored.headers {
-            headers.append(HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?);
-        }
+        let sent = stored.headers.iter().map(|(name, value)| (name, value.as_bytes()));
+        let mut headers = read_headers(sent)?;
         sign(&mut headers, &holder.header);
         let ask = Ask {
             method: if writes { Method::POST } else { Method::GET },
             body: stored.body.into_body(),
             ..Ask::get(target, headers, tenant)
         };
+        // Before the machine's start, perhaps: long ago.
+        let asked = times.past(stored.asked).unwrap_or(Time::LONG_AGO);
         let read_again = stored.fresh.is_some();
         let idle = if read_again { std::time::Duration::ZERO } else { self.config.idle };
         let life = Life::restored(
             Plan { idle, ..self.plan() },
-            (times.past(stored.asked)?, times.end(stored.expires)),
+            (asked, times.end(stored.expires)),
             stored.term,
             stored.renewable,
             stored.ceiling.map(|ceiling| times.end(ceiling)),
             (times.end(stored.wanted), stored.retired),
         );
-        let mut answer = HeaderMap::new();
-        for (name, value) in &stored.answer.headers {
-            let value = HeaderValue::from_bytes(value.expose()).ok()?;
-            answer.append(HeaderName::try_from(name).ok()?, value);
-        }
+        let came = stored.answer.headers.iter().map(|(name, value)| (name, value.expose()));
+        let answer = read_headers(came)?;
         let engine = label(&stored.engine);
         let lease = Arc::new(Lease::new(Birth {
             serial: self.table.serial(),
             id: stored.lease_id.map(Into::into),
             engine,
-            times: (times.past(stored.asked)?, times.past(stored.answered)?),
+            times: (asked, times.past(stored.answered).unwrap_or(asked)),
             headers: answer,
-            body: Countdown::new(stored.answer.body.into_body()),
+            body: countdown(engine, stored.answer.body.into_body()),
             holder,
             request: ask,
             fresh: stored.fresh.map_or(Time::NEVER, |fresh| times.end(fresh)),
             stamp: (engine == KV).then(|| self.store.stamp(&request.path)),
             life,
             doubts: self.doubts(),
-            charge: self.tenants.charge(tenant).map(Arc::new),
+            charge: Some(Arc::new(self.tenants.charge(tenant)?)),
             key: Key { owner, request },
         }));
         let past = |at: At| times.past(at);
-        lease.recall(past(stored.confirmed), stored.proven.and_then(past), self.doubts());
+        let (confirmed, proven) = (stored.confirmed, stored.proven);
+        // It may have been revoked since that was put down: where the upstream can be asked, it is.
+        let confirmed = confirmed.and_then(past).map(|at| at.minus(self.config.check_after));
+        lease.recall(confirmed, proven.and_then(past), self.doubts());
+        if stored.countless {
+            lease.learn_known();
+        }
         for StoredBorrower { caller, until } in stored.borrowers {
             lease.borrowed(caller, times.end(until));
         }
@@ -159,14 +189,14 @@ impl Leases {
 }
 
 impl Lease {
-    fn stored(&self, clusters: &Clusters, now: &Moment) -> StoredLease {
+    fn stored(&self, clusters: &Clusters, now: &Moment, doubts: Doubts) -> StoredLease {
         let at = |time| At::of(time, now);
         let headers = &self.request.headers;
         let kept = |(name, value): (&HeaderName, &HeaderValue)| {
             let value = value.to_str().ok().filter(|_| !value.is_sensitive())?;
             Some((name.to_string(), value.to_owned()))
         };
-        let state = self.snapshot();
+        let state = self.snapshot(doubts);
         StoredLease {
             owner: owner(&self.key.owner, clusters),
             token: Hidden::copy(self.holder.credential.token.expose()),
@@ -193,11 +223,12 @@ impl Lease {
             ceiling: state.life.ceiling().map(at),
             fresh: (self.fresh < Time::NEVER).then(|| at(self.fresh)),
             wanted: at(state.life.wanted()),
-            confirmed: at(state.confirmed),
+            confirmed: state.confirmed.map(at),
             proven: state.proven.map(at),
             renewable: state.life.renewable(),
             term: state.life.term(),
             retired: state.life.retired(),
+            countless: self.known(),
             borrowers: (state.borrowers.into_iter())
                 .map(|(caller, until)| StoredBorrower { caller, until: at(until) })
                 .collect(),
@@ -211,4 +242,12 @@ fn owner(owner: &Owner, clusters: &Clusters) -> content::Owner {
         Owner::Borrower(place, pod) => content::Owner::Borrower(clusters.name(place), *pod),
         Owner::Credential(own) => content::Owner::Credential(*own),
     }
+}
+
+fn read_headers<'a>(pairs: impl Iterator<Item = (&'a String, &'a [u8])>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    Some(headers)
 }

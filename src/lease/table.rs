@@ -35,6 +35,8 @@ struct Held {
     longest: HashMap<Request, (Duration, Time)>,
     serial: u64,
     count: HashMap<&'static str, usize>,
+    /// Of the bodies of all of them.
+    bytes: u64,
 }
 
 impl Table {
@@ -42,7 +44,7 @@ impl Table {
     pub(super) fn new(per_second: u32, now: Time) -> Self {
         let agenda = Agenda::new(per_second, now);
         let (current, all, by_id, longest, count) = Default::default();
-        Self(Mutex::new(Held { current, all, by_id, agenda, longest, serial: 0, count }))
+        Self(Mutex::new(Held { current, all, by_id, agenda, longest, serial: 0, count, bytes: 0 }))
     }
 
     /// The one to hand out.
@@ -75,6 +77,7 @@ impl Table {
         }
         held.all.insert(lease.serial, Arc::clone(lease));
         *held.count.entry(lease.engine).or_default() += 1;
+        held.bytes += lease.body.as_it_came().len() as u64;
         held.agenda.put(lease.serial, at, lease.expires());
         if lease.retired() {
             return true;
@@ -90,6 +93,12 @@ impl Table {
             None => (),
         }
         true
+    }
+
+    /// The same, for one that could not be seen to, and so cost nothing.
+    pub(super) fn put_off(&self, lease: &Lease, at: Time) {
+        self.remind(lease, at);
+        self.lock().agenda.refund();
     }
 
     /// Has it seen to at `at`.
@@ -121,6 +130,7 @@ impl Table {
         let known = held.all.remove(&lease.serial).is_some();
         if let Some(count) = held.count.get_mut(lease.engine).filter(|_| known) {
             *count -= 1;
+            held.bytes -= lease.body.as_it_came().len() as u64;
         }
         known
     }
@@ -140,6 +150,12 @@ impl Table {
     /// All of which `which` is true.
     pub(super) fn select(&self, which: impl Fn(&Lease) -> bool) -> Vec<Arc<Lease>> {
         self.lock().all.values().filter(|lease| which(lease)).cloned().collect()
+    }
+
+    /// How many there are, and the bytes of what callers get of them.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let held = self.lock();
+        (held.all.len() as u64, held.bytes)
     }
 
     /// How long a credential for this request can live, if one has shown it.

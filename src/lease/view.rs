@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Leases;
 use super::held::Lease;
+use crate::metrics::Cause;
 use crate::secret::Fingerprint;
 
 /// The credentials that are held.
@@ -79,7 +80,8 @@ impl Leases {
     /// Forgets the one with this lease id.
     pub fn forget_lease(&self, id: &str) {
         if let Some(lease) = self.table.find(id) {
-            self.table.remove(&lease);
+            self.let_go(&lease, Cause::Invalidated);
+            self.changed();
         }
     }
 
@@ -87,7 +89,7 @@ impl Leases {
         // What is being issued now is doubted as well.
         self.doubt_all();
         for lease in self.table.select(which) {
-            self.table.remove(&lease);
+            self.let_go(&lease, Cause::Invalidated);
         }
         // A path is perhaps cleared because its role issues leases now.
         self.unleased.clear();

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::flight::Seat;
 use crate::identity::{Login, Logins, sensitive};
 use crate::kv::Question;
-use crate::metrics::Revocation;
+use crate::metrics::{Cause, Revocation};
 use crate::snapshot::Verdict;
 
 /// What came of asking.
@@ -67,7 +67,7 @@ impl Leases {
         if self.logins.due(login, now) {
             self.kv.look_up(question);
         }
-        if self.succeeded(lease, now) && lease.claim_succession() {
+        if lease.succeeded(now) && lease.claim_succession() {
             self.see_to(lease, now);
         }
         let Windows { right, confirmation, doubts } = self.windows();
@@ -146,13 +146,15 @@ impl Leases {
         let dead = matches!(there, Ok(Some(Found::Dead)));
         if dead || matches!(right, Ok(Some(false))) {
             lease.disprove(self.clock.now());
+            self.changed();
             return Vouched::Denied;
         }
         match there {
             Err(error) => return Vouched::Failed(error),
             Ok(Some(Found::Gone)) => {
                 self.metrics.lease_revoked(lease.engine, Revocation::Noticed);
-                self.table.remove(lease);
+                self.let_go(lease, Cause::Invalidated);
+                self.changed();
                 return Vouched::Gone;
             }
             // Who may not ask is not told; the next renewal is.

@@ -37,7 +37,7 @@ impl Renewal {
 /// How a lease came to be revoked, or not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Revocation {
-    /// A caller revoked what others hold too: given to nobody any more, not revoked yet.
+    /// A caller revoked what others hold too: it is no holder any more, and nothing is revoked yet.
     Detached,
     /// Our own revocation did not succeed.
     Failed,

@@ -20,6 +20,9 @@ use crate::secret::Fingerprint;
 pub struct Content {
     /// When it was written: what all its instants are read with.
     pub written: Written,
+    /// The addresses it was asked at.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// The upstream's `cluster_id`, `None` while it had not said one. From another cluster nothing
     /// is believed.
     #[serde(default)]
@@ -64,6 +67,9 @@ pub struct StoredPlace {
     /// Issuer of the service account's tokens. Its place in the configuration may be another's by
     /// now: together with the audiences this says whose it is.
     pub issuer: String,
+    /// Vault namespace of its auth mount; empty: the root namespace.
+    #[serde(default)]
+    pub vault_namespace: String,
     /// Kubernetes namespace.
     pub namespace: String,
     /// Name in it.
@@ -91,7 +97,6 @@ pub struct StoredAnswer {
 
 /// A credential.
 #[derive(Debug, Deserialize, Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "a record, not a state machine")]
 pub struct StoredLease {
     /// For whom.
     pub owner: Owner,
@@ -134,9 +139,10 @@ pub struct StoredLease {
     /// Handed out no longer than this without being read again, where that matters.
     #[serde(default)]
     pub fresh: Option<At>,
-    /// When it was last known to be good.
-    pub confirmed: At,
-    /// When its owner was last known to have the right to it; `None`: it has lost it.
+    /// When it was last known to be good; `None`: something has happened since that may concern it.
+    #[serde(default)]
+    pub confirmed: Option<At>,
+    /// When its owner was last known to have the right to it; `None`: the same, or it has lost it.
     #[serde(default)]
     pub proven: Option<At>,
     /// Until when it is looked after.
@@ -148,6 +154,9 @@ pub struct StoredLease {
     /// Whether a successor has taken its place.
     #[serde(default)]
     pub retired: bool,
+    /// Whether the uses of its token are known not to be counted.
+    #[serde(default)]
+    pub countless: bool,
     /// Who was given it.
     #[serde(default)]
     pub borrowers: Vec<StoredBorrower>,
@@ -176,8 +185,9 @@ pub struct StoredLogin {
     pub made: At,
     /// When it, or its last renewal, was asked for.
     pub renewed: At,
-    /// When the upstream was last asked what it may.
-    pub looked_up: At,
+    /// When the upstream was last asked what it may; `None`: that has to be asked again.
+    #[serde(default)]
+    pub looked_up: Option<At>,
     /// When it ends unless it is renewed.
     pub expires: At,
     /// Whether it can be.

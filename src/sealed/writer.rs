@@ -5,8 +5,8 @@
 //! answer: it is told once, and tried again.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -31,6 +31,11 @@ pub struct Writer {
     done: watch::Receiver<Done>,
     task: AbortHandle,
 }
+
+/// The way to the writer of those who have something to keep: there is none at first, and where
+/// nothing outlives the process there never is.
+#[derive(Debug, Default)]
+pub struct Changes(OnceLock<Arc<Writer>>);
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,6 +111,25 @@ impl Writer {
             // The task has ended.
             Err(_) => false,
         }
+    }
+}
+
+impl Changes {
+    /// Has `writer` told of them from now on.
+    pub fn kept_by(&self, writer: &Arc<Writer>) {
+        self.0.get_or_init(|| Arc::clone(writer));
+    }
+
+    /// Something has changed: to be on disk soon.
+    pub fn noted(&self) {
+        if let Some(writer) = self.0.get() {
+            writer.soon();
+        }
+    }
+
+    /// The writer.
+    pub fn writer(&self) -> Option<&Arc<Writer>> {
+        self.0.get()
     }
 }
 

@@ -7,7 +7,9 @@ mod crowds;
 mod durations;
 mod engines;
 mod lost;
+mod operators;
 mod outages;
+mod restart;
 mod revocation;
 mod rights;
 mod rotation;
@@ -44,6 +46,7 @@ path "transit/*" { capabilities = ["create", "read", "update"] }
 path "totp/code/*" { capabilities = ["read"] }
 path "ssh/*" { capabilities = ["create", "update"] }
 path "leased/*" { capabilities = ["create", "read", "update"] }
+path "sys/leases/renew/*" { capabilities = ["create", "update"] }
 path "sys/leases/revoke" { capabilities = ["create", "update"] }
 path "sys/leases/revoke/*" { capabilities = ["create", "update"] }
 "#;
@@ -132,8 +135,12 @@ impl World {
 
     /// The same with a database of its own.
     async fn before(postgres: Arc<Postgres>, role: Value, settings: Value) -> Self {
-        let (bao, cluster) = (Bao::dev().await, Cluster::start().await);
-        enable_kubernetes(&bao.root(), &cluster, "kubernetes").await;
+        Self::of(Bao::dev().await, postgres, role, settings).await
+    }
+
+    /// The same with a server of its own.
+    async fn of(bao: Bao, postgres: Arc<Postgres>, role: Value, settings: Value) -> Self {
+        let cluster = Cluster::start().await;
         let faults = Faults::default();
         let rule = faults.clone();
         let tap = Stub::before(&bao.address(), move |seen| reply(&rule, seen)).await;
@@ -142,16 +149,22 @@ impl World {
         let vaultlet = Vaultlet::start(&tap.address(), all).await;
         let tag = format!("u{:08x}-", fastrand::u32(..));
         let world = Self { bao, cluster, tap, faults, postgres, vaultlet, tag };
-        world.connect_database(role).await;
-        for team in [("payments", "api"), ("web", "shop")] {
-            world.team(team, json!({})).await;
-        }
+        world.furnish(role).await;
         until("ready", Duration::from_secs(20), async || {
             let ready = Call::get("").target("/readyz");
             world.vaultlet.admin().send(&ready).await.status == 200
         })
         .await;
         world
+    }
+
+    /// All that an empty server needs.
+    async fn furnish(&self, role: Value) {
+        enable_kubernetes(&self.server(), &self.cluster, "kubernetes").await;
+        self.connect_database(role).await;
+        for team in [("payments", "api"), ("web", "shop")] {
+            self.team(team, json!({})).await;
+        }
     }
 
     async fn connect_database(&self, role: Value) {
@@ -208,12 +221,17 @@ impl World {
 
     /// A pod that logs in as an unmodified application does, and uses the token it got.
     async fn unmodified(&self, pod: usize) -> Client {
+        self.caller(&self.badge(pod).await)
+    }
+
+    /// That token.
+    async fn badge(&self, pod: usize) -> String {
         let jwt = self.cluster.token("payments", "api", &format!("api-{pod}"));
         let body = json!({"role": "payments-api", "jwt": jwt});
         let answer = self.vaultlet.client().post("auth/kubernetes/login", body).await;
         let token = answer.expect(200).json()["auth"]["client_token"].as_str().unwrap().to_owned();
         assert!(token.starts_with("vlt."), "{token}");
-        self.caller(&token)
+        token
     }
 
     /// Asks vaultlet with this credential.

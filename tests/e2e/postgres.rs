@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use crate::bao::free_port;
 
@@ -89,9 +90,14 @@ impl Postgres {
         spawn_blocking(restart).await.unwrap();
     }
 
-    /// Whether this name and password open a session.
+    /// Whether this name and password open a session. Fails the test if that cannot be told.
     pub async fn logs_in(&self, user: &str, password: &str) -> bool {
-        self.ask((user, password), "select current_user").await.is_ok_and(|name| name == user)
+        match self.ask((user, password), "select current_user").await {
+            Ok(name) => name == user,
+            // So it says of a user that is not there, or no more, too.
+            Err(error) if error.contains("password authentication failed") => false,
+            Err(error) => panic!("{user} was not asked for a password: {error}"),
+        }
     }
 
     /// The names of all roles that begin like this, sorted.

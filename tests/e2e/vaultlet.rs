@@ -25,13 +25,13 @@ pub struct Vaultlet {
     /// `host:port` or path of each listener, in the order of the configuration.
     listeners: Vec<String>,
     admin: String,
-    _home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl Vaultlet {
     /// In front of `upstream`, with `settings` laid over what the tests need.
     pub async fn start(upstream: &str, settings: Value) -> Self {
-        let home = tempfile::tempdir().unwrap();
+        let home = Arc::new(tempfile::tempdir().unwrap());
         let mut config = json!({
             "upstream": {"address": upstream},
             "listeners": [{"address": "127.0.0.1:0"}],
@@ -50,7 +50,7 @@ impl Vaultlet {
         vaultlet
     }
 
-    fn spawn(config: PathBuf, home: TempDir) -> Self {
+    fn spawn(config: PathBuf, home: Arc<TempDir>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vaultlet"));
         command.arg("serve").arg("--config").arg(&config);
         // The environment configures too: nothing of the developer's may leak in.
@@ -66,7 +66,7 @@ impl Vaultlet {
             }
         });
         let (listeners, admin) = (Vec::new(), String::new());
-        Self { process, log, config, listeners, admin, _home: home }
+        Self { process, log, config, listeners, admin, home }
     }
 
     async fn wait_until_listening(&mut self, listeners: usize) {
@@ -82,6 +82,29 @@ impl Vaultlet {
             assert!(ended.is_none() && !late, "did not start: {ended:?}\n{}", self.log());
             sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// One more process on the same configuration and files; its addresses are others.
+    pub async fn another(&self) -> Self {
+        let mut another = Self::spawn(self.config.clone(), self.home.clone());
+        another.wait_until_listening(self.listeners.len()).await;
+        another
+    }
+
+    /// Ends the process at once, as a crash does.
+    pub async fn kill(&mut self) {
+        self.process.kill().await.unwrap();
+    }
+
+    /// Ends it as an operator does, and waits for that.
+    pub async fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        assert!(self.ended().await.success(), "{}", self.log());
+    }
+
+    /// Starts it again, when it has ended, on what it was started with and has kept.
+    pub async fn start_again(&mut self) {
+        *self = self.another().await;
     }
 
     /// A client of the first listener, without a token.

@@ -26,7 +26,7 @@ pub struct Leases {
     /// Renewals a second over all leases, successors included.
     #[schemars(extend("default" = 500), range(min = 1, max = 100_000))]
     pub renewals_per_second: Option<u32>,
-    /// A caller's revoke of a lease that others hold too: refuse it, give it to nobody any more, or pass it on.
+    /// A caller's revoke of a lease that others hold too: refuse it, take the caller off the list of holders, or pass it on.
     #[schemars(extend("default" = "detach", "enum" = ["refuse", "detach", "pass"]))]
     pub on_revoke: Option<String>,
     /// What becomes of the leases when the process ends.

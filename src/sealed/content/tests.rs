@@ -8,6 +8,7 @@ fn content() -> Content {
     let now = clock.moment();
     let at = |seconds| At::of(now.time.plus(Duration::from_secs(seconds)), &now);
     let place = || StoredPlace {
+        vault_namespace: String::new(),
         issuer: "https://kubernetes.default.svc".into(),
         namespace: "team-a".into(),
         name: "app".into(),
@@ -40,7 +41,8 @@ fn content() -> Content {
         expires: at(60),
         ceiling,
         fresh: Some(at(9)),
-        confirmed: at(2),
+        countless: true,
+        confirmed: Some(at(2)),
         proven: Some(at(2)),
         wanted: at(86_400),
         renewable: true,
@@ -49,6 +51,7 @@ fn content() -> Content {
         borrowers: vec![StoredBorrower { caller: fingerprints.of(b"jwt"), until: at(60) }],
     };
     Content {
+        addresses: vec!["http://127.0.0.1:8200".into()],
         written: Written::at(&now),
         cluster: Some("c1".into()),
         fingerprint_key: Hidden::copy(fingerprints.key()),
@@ -62,7 +65,7 @@ fn content() -> Content {
             auth: Hidden::copy(br#"{"policies":["app"]}"#),
             made: at(0),
             renewed: at(1),
-            looked_up: at(1),
+            looked_up: Some(at(1)),
             expires: at(600),
             renewable: true,
             term: Duration::from_mins(10),

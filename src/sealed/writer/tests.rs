@@ -69,6 +69,7 @@ impl Bench {
 fn content(number: usize) -> Content {
     let written = Written::at(&Clock::manual().moment());
     Content {
+        addresses: vec!["http://127.0.0.1:8200".into()],
         written,
         cluster: Some(number.to_string()),
         fingerprint_key: Hidden::copy(b"key"),

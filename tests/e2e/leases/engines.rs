@@ -215,10 +215,11 @@ pub async fn with_a_rule_a_static_role_is_kept_until_it_changes() {
     world.server().post("database/static-roles/fixed", role).await.expect(204);
     let pods = [world.pod(1), world.pod(2)];
 
-    let (began, mut passwords) = (Instant::now(), Vec::new());
+    let (began, mut passwords, mut given) = (Instant::now(), Vec::new(), 0);
     while began.elapsed() < Duration::from_secs(12) {
         for pod in &pods {
             let data = pod.get(STATIC).await.expect(200).json()["data"].clone();
+            given += 1;
             let (password, left) = (data["password"].as_str().unwrap(), data["ttl"].as_u64());
             assert!(left <= Some(5), "{left:?}");
             // In its last second it may change before it is used.
@@ -233,6 +234,7 @@ pub async fn with_a_rule_a_static_role_is_kept_until_it_changes() {
         sleep(Duration::from_millis(200)).await;
     }
     assert!((2..=4).contains(&passwords.len()), "{} passwords", passwords.len());
+    // In its last second it is asked for each time, which makes nothing new.
     let asked = world.tap.count("GET", &format!("/v1/{STATIC}"));
-    assert!((2..=12).contains(&asked), "{asked} times in twelve seconds");
+    assert!(asked >= 2 && asked * 3 < given, "{asked} times for {given} answers");
 }

@@ -23,8 +23,8 @@ async fn use_them(world: &World, pods: &[Client], duration: Duration) -> HashSet
             assert!(given.seconds >= 1, "{given:?} at {at:?}");
             assert!(world.logs_in(&given).await, "{given:?} is dead at {at:?}");
             users.insert(given.user.clone());
-            // Seconds are whole ones.
-            let end = Instant::now() + Duration::from_secs(given.seconds - 1);
+            // The answer's seconds are whole ones, and so is the end that the database was told.
+            let end = Instant::now() + Duration::from_secs(given.seconds.saturating_sub(2));
             let postgres = world.postgres.clone();
             promised.spawn(async move {
                 sleep_until(end).await;

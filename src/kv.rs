@@ -198,7 +198,7 @@ impl Kv {
         now: Time,
     ) {
         if self.logins.due(login, now) {
-            self.look_up(question);
+            self.look_up_soon(question);
         }
         if (now >= entry.life.refresh || self.old(proven, now))
             && let Some(kind) = self.kind(question.read)
@@ -218,8 +218,14 @@ impl Kv {
         }
     }
 
-    /// Has the caller's login looked up in the background.
-    pub(crate) fn look_up(&self, question: &Question<'_>) {
+    /// Asks whose the caller's token is.
+    pub(crate) async fn look_up(&self, question: &Question<'_>) -> Result<Arc<Login>, Error> {
+        let credential = self.logins.credential(question.token, question.fingerprint);
+        self.logins.lookup(&credential, question.visit.tenant(), question.namespace).await
+    }
+
+    /// The same in the background.
+    pub(crate) fn look_up_soon(&self, question: &Question<'_>) {
         let logins = Arc::clone(&self.logins);
         let credential = logins.credential(question.token, question.fingerprint);
         let (tenant, namespace) = (question.visit.tenant(), question.namespace.cloned());
@@ -323,8 +329,7 @@ impl Kv {
             None if !known || question.read.kind == ReadKind::Mount => return Rights::Unasked,
             _ => (),
         }
-        let credential = self.logins.credential(question.token, question.fingerprint);
-        match self.logins.lookup(&credential, question.visit.tenant(), question.namespace).await {
+        match self.look_up(question).await {
             Ok(login) => Rights::of(login),
             Err(error) => Rights::Unknown(error),
         }

@@ -9,6 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use bytes::Bytes;
 use quick_cache::sync::Cache;
@@ -59,7 +60,6 @@ mod vouch;
 use failures::Failures;
 use held::Lease;
 use issue::{Issued, Landing};
-
 use key::{Key, Owner, Request};
 use lend::Lent;
 use life::Plan;
@@ -131,7 +131,7 @@ const LARGEST_WISH: usize = 64 * 1024;
 const MOST_UNLEASED: usize = 10_000;
 
 /// And for how long: a role may be told to issue leases.
-const UNLEASED_FOR: std::time::Duration = std::time::Duration::from_mins(5);
+const UNLEASED_FOR: Duration = Duration::from_mins(5);
 
 impl Leases {
     /// Over the given parts; holds none yet.
@@ -367,9 +367,10 @@ impl Leases {
         self.sooner.notify_one();
     }
 
-    fn plan(&self) -> Plan {
+    /// `read_again`: of one that is read again rather than looked after.
+    fn plan(&self, read_again: bool) -> Plan {
         let config::Leases { renew_at, min_remaining, idle, .. } = self.config;
-        Plan { renew_at, min_remaining, idle }
+        Plan { renew_at, min_remaining, idle: if read_again { Duration::ZERO } else { idle } }
     }
 
     /// Shows how many are held: to be called every second.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, StatusCode, Uri, Version};
 use tokio::sync::watch;
@@ -362,7 +362,12 @@ impl Ask {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() =
             Uri::builder().path_and_query(self.target.clone()).build().map_err(Error::garbage)?;
-        *request.headers_mut() = self.headers.clone();
+        let headers = request.headers_mut();
+        *headers = self.headers.clone();
+        // They were about the body as it came; this one is at hand, whatever its length.
+        for framing in [CONTENT_LENGTH, EXPECT] {
+            headers.remove(framing);
+        }
         Ok(request)
     }
 }

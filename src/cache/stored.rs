@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::entry::{Entry, Life};
 use super::{Key, KeyRef, Scope, Store};
@@ -11,7 +10,7 @@ use crate::clock::{Moment, Time};
 use crate::identity::Class;
 use crate::kv::answer::Answer;
 use crate::sealed::content::{StoredAnswer, StoredEntry, StoredProof, StoredScope};
-use crate::sealed::{At, Hidden, Times};
+use crate::sealed::{At, Times};
 use crate::tenant::Charge;
 
 /// All that is kept is written at once, and before a credential is handed out: what would take long
@@ -35,14 +34,9 @@ impl Store {
     /// Takes one in again, on the account that `charge` is on; `None`: it is of no more use.
     pub fn restore(&self, stored: StoredEntry, charge: Charge, times: &Times) -> Option<()> {
         let end = |at| times.end(at);
-        let mut headers = HeaderMap::new();
-        for (name, value) in &stored.answer.headers {
-            let value = HeaderValue::from_bytes(value.expose()).ok()?;
-            headers.append(HeaderName::try_from(name).ok()?, value);
-        }
         let answer = Answer {
             status: StatusCode::from_u16(stored.answer.status).ok()?,
-            headers,
+            headers: stored.answer.headers()?,
             body: stored.answer.body.into_body(),
         };
         let life = Life {
@@ -100,13 +94,7 @@ impl Entry {
                 Scope::Caller(own) => StoredScope::Caller(own),
                 Scope::Class(class) => StoredScope::Class(class.to_bytes()),
             },
-            answer: StoredAnswer {
-                status: self.answer.status.as_u16(),
-                headers: (self.answer.headers.iter())
-                    .map(|(name, value)| (name.to_string(), Hidden::copy(value.as_bytes())))
-                    .collect(),
-                body: Hidden::share(&self.answer.body),
-            },
+            answer: StoredAnswer::of(self.answer.status, &self.answer.headers, &self.answer.body),
             asked: at(self.asked),
             answered: at(self.answered),
             refresh: at(self.life.refresh),

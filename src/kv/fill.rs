@@ -8,10 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
-use hyper::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, DATE, EXPECT, HeaderMap, HeaderValue,
-    SET_COOKIE,
-};
+use hyper::header::CONTENT_ENCODING;
 use hyper::http::uri::PathAndQuery;
 use tokio::sync::oneshot;
 
@@ -28,7 +25,7 @@ use crate::metrics::{Decision, Operation, Outcome};
 use crate::request::{Directive, NAMESPACE};
 use crate::secret::Credential;
 use crate::tenant::{Errand, Tenant};
-use crate::upstream::headers::{end_to_end, sign, to_upstream};
+use crate::upstream::headers::{json, sign, to_keep, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
 /// KV secrets are at most a mebibyte in the storages there are; larger answers pass through.
@@ -123,10 +120,6 @@ impl Kv {
     pub(super) fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
-        // The question may be part of a write; it has no body itself.
-        for own in [CONTENT_LENGTH, CONTENT_TYPE, EXPECT] {
-            headers.remove(own);
-        }
         if let Some(token) = question.signature {
             sign(&mut headers, token);
         }
@@ -171,17 +164,7 @@ impl Kv {
         };
         self.metrics.decided(Decision::UpstreamAllowed);
         self.learn_mount(order, status, &body);
-        end_to_end(&mut headers);
-        // What is of this moment, or, like a load balancer's cookie, of this caller.
-        for own in [CONTENT_LENGTH, DATE, NAMESPACE, SET_COOKIE] {
-            headers.remove(own);
-        }
-        // Each value as it came is a view of the connection's whole read buffer, secret included.
-        for value in headers.values_mut() {
-            if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
-                *value = copy;
-            }
-        }
+        to_keep(&mut headers);
         let found = matches!(reading, Reading::Found(_));
         let now = self.clock.now();
         let life = self.rules.load().life(order.key.path(), found, asked, now, end);
@@ -306,9 +289,4 @@ impl Kv {
             }
         }
     }
-}
-
-fn json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.starts_with(b"application/json"))
 }

@@ -45,7 +45,7 @@ impl Kv {
         let verdict = policies.judge(&login, class, &question.read.path, question.read.version);
         // Its uses are the caller's to spend.
         if verdict == Verdict::LookUp && login.counted.is_none() && self.logins.outdated(&login) {
-            self.look_up(question);
+            self.look_up_soon(question);
         }
         Some(verdict)
     }

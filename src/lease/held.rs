@@ -46,13 +46,20 @@ pub(super) struct Lease {
     pub(super) fresh: Time,
     /// Nothing was written below its path since, where that matters.
     pub(super) stamp: Option<Stamp>,
+    /// On whose account it is held; that of its successor too.
+    pub(super) charge: Option<Arc<Charge>>,
+    /// All about it that changes.
+    pub(super) knowledge: Knowledge,
+}
+
+/// What is known of a credential by now.
+#[derive(Debug)]
+pub(super) struct Knowledge {
     state: Mutex<State>,
     vouching: AtomicBool,
     succession: AtomicBool,
     /// Whether its owner's uses are known not to be counted.
-    known: AtomicBool,
-    /// On whose account it is held; that of its successor too.
-    pub(super) charge: Option<Arc<Charge>>,
+    countless: AtomicBool,
 }
 
 /// The upstream token that a credential was issued to, and dies with.
@@ -105,57 +112,23 @@ pub(super) struct Snapshot {
 /// revoked because the last one is gone.
 const MOST_BORROWERS: usize = 4096;
 
-/// Everything a [`Lease`] begins with.
-pub(super) struct Birth {
-    pub(super) serial: u64,
-    pub(super) key: Key,
-    pub(super) id: Option<Box<str>>,
-    pub(super) engine: &'static str,
-    pub(super) times: (Time, Time),
-    pub(super) headers: HeaderMap,
-    pub(super) body: Countdown,
-    pub(super) holder: Holder,
-    pub(super) request: Ask,
-    pub(super) fresh: Time,
-    pub(super) stamp: Option<Stamp>,
-    pub(super) life: Life,
-    pub(super) doubts: Doubts,
-    pub(super) charge: Option<Arc<Charge>>,
+impl Knowledge {
+    /// Of one that was good when it was asked for, in `seen`, with a token that dies at `owner_ends`.
+    pub(super) fn new(life: Life, owner_ends: Time, seen: Seen) -> Self {
+        let state = State {
+            life,
+            owner_ends,
+            confirmed: seen,
+            proven: Some(seen),
+            borrowers: HashMap::new(),
+            crowded: false,
+        };
+        let (vouching, succession, countless) = Default::default();
+        Self { state: Mutex::new(state), vouching, succession, countless }
+    }
 }
 
 impl Lease {
-    pub(super) fn new(birth: Birth) -> Self {
-        let (asked, answered) = birth.times;
-        let seen = Seen { at: asked, doubts: birth.doubts };
-        let owner_ends = birth.holder.ends;
-        Self {
-            serial: birth.serial,
-            key: birth.key,
-            id: birth.id,
-            engine: birth.engine,
-            asked,
-            answered,
-            headers: birth.headers,
-            body: birth.body,
-            holder: birth.holder,
-            request: birth.request,
-            fresh: birth.fresh,
-            stamp: birth.stamp,
-            state: Mutex::new(State {
-                life: birth.life,
-                owner_ends,
-                confirmed: seen,
-                proven: Some(seen),
-                borrowers: HashMap::new(),
-                crowded: false,
-            }),
-            vouching: AtomicBool::new(false),
-            succession: AtomicBool::new(false),
-            known: AtomicBool::new(false),
-            charge: birth.charge,
-        }
-    }
-
     /// When it ends, by its lease or with the token it was issued to.
     pub(super) fn ends(&self) -> Time {
         let state = self.state();
@@ -319,33 +292,33 @@ impl Lease {
 
     /// Whether the caller is the first to see that its owner's uses are not counted.
     pub(super) fn claim_known(&self) -> bool {
-        !self.known.swap(true, Ordering::AcqRel)
+        !self.knowledge.countless.swap(true, Ordering::AcqRel)
     }
 
     /// It is seen; so, `true`.
     pub(super) fn learn_known(&self) -> bool {
-        self.known.store(true, Ordering::Release);
+        self.knowledge.countless.store(true, Ordering::Release);
         true
     }
 
     /// Whether that was seen.
     pub(super) fn known(&self) -> bool {
-        self.holder.slot.is_some() || self.known.load(Ordering::Acquire)
+        self.holder.slot.is_some() || self.knowledge.countless.load(Ordering::Acquire)
     }
 
     /// Whether the caller is the one to have it vouched for in the background: the first to ask.
     pub(super) fn claim_vouching(&self) -> bool {
-        !self.vouching.swap(true, Ordering::AcqRel)
+        !self.knowledge.vouching.swap(true, Ordering::AcqRel)
     }
 
     /// Lets the next caller do so.
     pub(super) fn release_vouching(&self) {
-        self.vouching.store(false, Ordering::Release);
+        self.knowledge.vouching.store(false, Ordering::Release);
     }
 
     /// Whether the caller is the first to see that its owner has another token.
     pub(super) fn claim_succession(&self) -> bool {
-        !self.succession.swap(true, Ordering::AcqRel)
+        !self.knowledge.succession.swap(true, Ordering::AcqRel)
     }
 
     /// What is known of it beyond doubt. `doubts`: those of now.
@@ -378,6 +351,6 @@ impl Lease {
 
     /// Never held across an `await`, and nothing panics while it is held.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.knowledge.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

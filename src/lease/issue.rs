@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::CONTENT_ENCODING;
 use hyper::{Method, StatusCode};
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::answer::{Countdown, Reading, read};
 use super::failures::What;
-use super::headers::{PERSONAL, impersonal, json, lasting};
-use super::held::{Birth, Holder, Lease};
+use super::headers::{PERSONAL, impersonal};
+use super::held::{Holder, Knowledge, Lease};
 use super::keeper::NAP;
 use super::key::Key;
-use super::life::{Life, Plan, Step};
+use super::life::{Life, Step};
 use super::reply::Said;
 use super::seen::Seen;
 use super::stored::Intended;
@@ -31,7 +32,7 @@ use crate::error::Error;
 use crate::flight::Pilot;
 use crate::metrics::Operation;
 use crate::tenant::{Charge, Errand};
-use crate::upstream::headers::{sign, to_upstream};
+use crate::upstream::headers::{json, sign, to_keep, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
 /// Answers with credentials are kilobytes; larger ones pass through.
@@ -124,8 +125,7 @@ impl Leases {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
         sign(&mut headers, &header);
-        // The body is at hand: there is nothing to be waited for, and its length is known. And what
-        // comes is for others as well, in whole and as it is.
+        // What comes is for others as well, in whole and as it is.
         for own in PERSONAL {
             headers.remove(own);
         }
@@ -226,7 +226,8 @@ impl Leases {
             }
             return Issued::Said(said);
         }
-        if said.status != StatusCode::OK || !json(&said.headers) {
+        let encoded = said.headers.contains_key(CONTENT_ENCODING);
+        if said.status != StatusCode::OK || encoded || !json(&said.headers) {
             return Issued::Said(said);
         }
         self.failures.over(&order.key);
@@ -241,11 +242,11 @@ impl Leases {
             }
             Reading::Leased(_) | Reading::OwnEnd { .. } => (),
         }
-        let Some(birth) = self.birth(order, &said, reading, (seen, stamp)) else {
+        let Some(lease) = self.credential(order, &said, reading, (seen, stamp)) else {
             return Issued::Said(said);
         };
         self.metrics.lease_issued(order.engine, true);
-        let lease = Arc::new(Lease::new(birth));
+        let lease = Arc::new(lease);
         let kept = lease.charge.is_some() && self.hold(&lease, seen, intent).await;
         Issued::Lease(lease, kept)
     }
@@ -260,14 +261,14 @@ impl Leases {
         answer
     }
 
-    /// What a lease begins with; `None`: the answer has none that can be kept.
-    fn birth(
+    /// The credential in an answer; `None`: it has none that can be kept.
+    fn credential(
         &self,
         order: &Order,
         said: &Said,
         reading: Reading,
         (seen, stamp): (Seen, Option<Stamp>),
-    ) -> Option<Birth> {
+    ) -> Option<Lease> {
         let path = &order.key.request.path;
         let rules = self.kv.rules();
         let (id, life, renewable, read_again) = match reading {
@@ -285,26 +286,26 @@ impl Leases {
         if life.is_zero() || id.is_some() && life < SHORTEST {
             return None;
         }
-        let plan = self.plan();
-        let plan = if read_again { Plan { idle: Duration::ZERO, ..plan } } else { plan };
         let (asked, now) = (seen.at, self.clock.now());
         let longest = self.table.longest(&order.key.request, now);
-        let body = said.body.clone();
-        Some(Birth {
+        let life = Life::new(self.plan(read_again), asked, life, renewable, longest);
+        let mut headers = said.headers.clone();
+        to_keep(&mut headers);
+        Some(Lease {
             serial: self.table.serial(),
             key: order.key.clone(),
             id,
             engine: order.engine,
-            times: (asked, now),
-            headers: lasting(&said.headers),
-            body: countdown(order.engine, body),
+            asked,
+            answered: now,
+            headers,
+            body: countdown(order.engine, said.body.clone()),
             holder: order.holder.clone(),
             request: impersonal(&order.ask),
             fresh: if read_again { asked.plus(rules.ttl(path)) } else { Time::NEVER },
             stamp,
-            life: Life::new(plan, asked, life, renewable, longest).wanted_until(order.wanted),
-            doubts: seen.doubts,
             charge: order.charge.clone(),
+            knowledge: Knowledge::new(life.wanted_until(order.wanted), order.holder.ends, seen),
         })
     }
 

@@ -19,6 +19,7 @@ use super::life::{Life, Step};
 use crate::error::Error;
 use crate::flight::Seat;
 use crate::metrics::{self, Cause, Revocation};
+use crate::request::NAMESPACE;
 
 /// Renewals and successors under way at once, and those of one mount.
 const AT_ONCE: usize = 64;
@@ -213,7 +214,7 @@ impl Leases {
 
     /// Forgets it if the token that it was issued to has really ended.
     async fn end_with_owner(&self, lease: &Arc<Lease>) {
-        let namespace = lease.request.headers.get(crate::request::NAMESPACE);
+        let namespace = lease.request.headers.get(NAMESPACE);
         let holder = &lease.holder.credential;
         let login = self.logins.lookup(holder, lease.request.tenant, namespace).await;
         let now = self.clock.now();

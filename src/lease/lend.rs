@@ -44,7 +44,7 @@ impl Leases {
             // First: a token that was renewed lives longer than was known.
             let login = match self.logins.get(question.fingerprint) {
                 Some(login) if self.logins.settled(&login, now) => login,
-                _ => match self.look_up(question).await {
+                _ => match self.kv.look_up(question).await {
                     Ok(_) => continue,
                     Err(error) => return self.stale(wish, lease, error),
                 },

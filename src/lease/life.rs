@@ -126,19 +126,13 @@ impl Life {
     ) -> Self {
         let (issued, expires) = span;
         Self {
-            plan,
-            issued,
-            term,
             expires,
-            renewable,
             ceiling,
-            shown: false,
             // As if it had been renewed a term before its end: soon, where that is not far.
             renew: issued.max(renewed_by(expires.minus(term), term, plan)),
             wanted,
-            failures: 0,
-            later: issued,
             phase: if retired { Phase::Retired } else { Phase::Live },
+            ..Self::new(plan, issued, term, renewable, None)
         }
     }
 

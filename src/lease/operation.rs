@@ -5,6 +5,7 @@
 //! have as well. The upstream would end it for all of them, so it is done as configured.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, StatusCode};
@@ -83,14 +84,12 @@ impl Leases {
         {
             return Ok(Operated::Answer(response));
         }
-        if let Operation::Revoke(id) = &operation
-            && let Some(lease) = self.table.find(id)
-        {
-            // From now on it may be over.
-            lease.doubt();
-        }
         let seen = self.seen_now();
         let pending = Pending { leases: self, operation, borrower, seen, over: false };
+        if let Operation::Revoke(_) = &pending.operation {
+            // From now on it may be over.
+            pending.doubt();
+        }
         Ok(Operated::Pass(body, pending))
     }
 
@@ -152,11 +151,16 @@ impl Leases {
         }
     }
 
-    /// So have all below this path, as the server means it: the lease of that very id, and what
-    /// is below it as in a directory.
-    fn revoked_below(&self, namespace: &str, prefix: &str) {
+    /// All below this path, as the server means it: the lease of that very id, and what is below it
+    /// as in a directory.
+    fn below(&self, namespace: &str, prefix: &str) -> Vec<Arc<Lease>> {
         let prefix = prefix.trim_end_matches('/');
-        for lease in self.table.select(|lease| lease.below(namespace, prefix)) {
+        self.table.select(|lease| lease.below(namespace, prefix))
+    }
+
+    /// So have all below this path.
+    fn revoked_below(&self, namespace: &str, prefix: &str) {
+        for lease in self.below(namespace, prefix) {
             if self.let_go(&lease, Cause::Invalidated) {
                 self.metrics.lease_revoked(lease.engine, Revocation::Seen);
             }
@@ -261,7 +265,7 @@ impl Pending<'_> {
         if let Some((id, left)) = said
             && let Some(lease) = self.leases.table.find(&id)
         {
-            let left = std::time::Duration::from_secs(left);
+            let left = Duration::from_secs(left);
             lease.renewed(self.seen, left, None);
             // Whoever renews it has it, and for that long.
             if let Some(borrower) = self.borrower {
@@ -299,8 +303,7 @@ impl Pending<'_> {
                 }
             }
             Operation::RevokeBelow(namespace, prefix) => {
-                let prefix = prefix.trim_end_matches('/');
-                for lease in self.leases.table.select(|lease| lease.below(namespace, prefix)) {
+                for lease in self.leases.below(namespace, prefix) {
                     lease.doubt();
                 }
             }

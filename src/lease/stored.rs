@@ -6,21 +6,24 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hyper::Method;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, StatusCode};
 
-use super::held::{Birth, Holder, Lease};
+use super::held::{Holder, Knowledge, Lease};
 use super::issue::countdown;
 use super::key::{self, Key, Owner, Request};
-use super::life::{Life, Plan};
-use super::seen::Doubts;
+use super::life::Life;
+use super::seen::{Doubts, Seen};
 use super::{KV, Leases};
 use crate::clock::{Moment, Time};
 use crate::config::LeaseScope;
 use crate::exchange::{Clusters, Exchange};
 use crate::identity::sensitive;
 use crate::kv::mounts::label;
-use crate::sealed::content::{self, Intent, StoredAnswer, StoredBorrower, StoredLease};
+use crate::sealed::content::{
+    self, Intent, StoredAnswer, StoredBorrower, StoredLease, read_headers,
+};
 use crate::sealed::{At, Hidden, Times};
 use crate::tenant::Tenant;
 use crate::upstream::Ask;
@@ -119,7 +122,7 @@ impl Leases {
             ends: times.end(stored.token_ends),
         };
         let writes = stored.verb != Method::GET.as_str();
-        let target: hyper::http::uri::PathAndQuery = stored.target.parse().ok()?;
+        let target: PathAndQuery = stored.target.parse().ok()?;
         let request = Request {
             writes,
             path: stored.path.into(),
@@ -142,34 +145,33 @@ impl Leases {
         // Before the machine's start, perhaps: long ago.
         let asked = times.past(stored.asked).unwrap_or(Time::LONG_AGO);
         let read_again = stored.fresh.is_some();
-        let idle = if read_again { std::time::Duration::ZERO } else { self.config.idle };
         let life = Life::restored(
-            Plan { idle, ..self.plan() },
+            self.plan(read_again),
             (asked, times.end(stored.expires)),
             stored.term,
             stored.renewable,
             stored.ceiling.map(|ceiling| times.end(ceiling)),
             (times.end(stored.wanted), stored.retired),
         );
-        let came = stored.answer.headers.iter().map(|(name, value)| (name, value.expose()));
-        let answer = read_headers(came)?;
+        let headers = stored.answer.headers()?;
         let engine = label(&stored.engine);
-        let lease = Arc::new(Lease::new(Birth {
+        let seen = Seen { at: asked, doubts: self.doubts() };
+        let lease = Arc::new(Lease {
             serial: self.table.serial(),
             id: stored.lease_id.map(Into::into),
             engine,
-            times: (asked, times.past(stored.answered).unwrap_or(asked)),
-            headers: answer,
+            asked,
+            answered: times.past(stored.answered).unwrap_or(asked),
+            headers,
             body: countdown(engine, stored.answer.body.into_body()),
+            knowledge: Knowledge::new(life, holder.ends, seen),
             holder,
             request: ask,
             fresh: stored.fresh.map_or(Time::NEVER, |fresh| times.end(fresh)),
             stamp: (engine == KV).then(|| self.store.stamp(&request.path)),
-            life,
-            doubts: self.doubts(),
             charge: Some(Arc::new(self.tenants.charge(tenant)?)),
             key: Key { owner, request },
-        }));
+        });
         let past = |at: At| times.past(at);
         let (confirmed, proven) = (stored.confirmed, stored.proven);
         // It may have been revoked since that was put down: where the upstream can be asked, it is.
@@ -210,13 +212,7 @@ impl Lease {
             body: Hidden::copy(&self.request.body),
             lease_id: self.id.as_ref().map(ToString::to_string),
             engine: self.engine.to_owned(),
-            answer: StoredAnswer {
-                status: 200,
-                headers: (self.headers.iter())
-                    .map(|(name, value)| (name.to_string(), Hidden::copy(value.as_bytes())))
-                    .collect(),
-                body: Hidden::share(self.body.as_it_came()),
-            },
+            answer: StoredAnswer::of(StatusCode::OK, &self.headers, self.body.as_it_came()),
             asked: at(self.asked),
             answered: at(self.answered),
             expires: at(state.life.expires()),
@@ -242,12 +238,4 @@ fn owner(owner: &Owner, clusters: &Clusters) -> content::Owner {
         Owner::Borrower(place, pod) => content::Owner::Borrower(clusters.name(place), *pod),
         Owner::Credential(own) => content::Owner::Credential(*own),
     }
-}
-
-fn read_headers<'a>(pairs: impl Iterator<Item = (&'a String, &'a [u8])>) -> Option<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in pairs {
-        headers.append(HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value).ok()?);
-    }
-    Some(headers)
 }

@@ -12,7 +12,7 @@ use super::seen::{Lack, Seen, Windows};
 use crate::clock::Time;
 use crate::error::Error;
 use crate::flight::Seat;
-use crate::identity::{Login, Logins, sensitive};
+use crate::identity::{Login, sensitive};
 use crate::kv::Question;
 use crate::metrics::{Cause, Revocation};
 use crate::snapshot::Verdict;
@@ -65,7 +65,7 @@ impl Leases {
         now: Time,
     ) {
         if self.logins.due(login, now) {
-            self.kv.look_up(question);
+            self.kv.look_up_soon(question);
         }
         if lease.succeeded(now) && lease.claim_succession() {
             self.see_to(lease, now);
@@ -182,13 +182,6 @@ impl Leases {
                 Vouched::Gone
             }
         }
-    }
-
-    /// Asks whose a caller's token is.
-    pub(super) async fn look_up(&self, question: &Question<'_>) -> Result<Arc<Login>, Error> {
-        let logins: &Arc<Logins> = &self.logins;
-        let credential = logins.credential(question.token, question.fingerprint);
-        logins.lookup(&credential, question.visit.tenant(), question.namespace).await
     }
 }
 

@@ -7,6 +7,9 @@
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -93,6 +96,31 @@ pub struct StoredAnswer {
     pub headers: Vec<(String, Hidden)>,
     /// Its body.
     pub body: Hidden,
+}
+
+impl StoredAnswer {
+    /// As it was kept.
+    pub fn of(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Self {
+        let header = |(name, value): (&HeaderName, &HeaderValue)| {
+            (name.to_string(), Hidden::copy(value.as_bytes()))
+        };
+        let headers = headers.iter().map(header).collect();
+        Self { status: status.as_u16(), headers, body: Hidden::share(body) }
+    }
+
+    /// Its headers; `None` where they are none.
+    pub fn headers(&self) -> Option<HeaderMap> {
+        read_headers(self.headers.iter().map(|(name, value)| (name, value.expose())))
+    }
+}
+
+/// Headers as they are kept; `None` where they are none.
+pub fn read_headers<'a>(pairs: impl Iterator<Item = (&'a String, &'a [u8])>) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        headers.append(HeaderName::try_from(name).ok()?, HeaderValue::from_bytes(value).ok()?);
+    }
+    Some(headers)
 }
 
 /// A credential.

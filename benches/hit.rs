@@ -21,7 +21,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use vaultlet::app::Parts;
+use vaultlet::app::{Parts, Surroundings};
 use vaultlet::body::{Body, empty};
 use vaultlet::config::Source;
 use vaultlet::metrics::Outcome;
@@ -75,7 +75,7 @@ fn warm(runtime: &Runtime) -> Parts {
 fn before(upstream: &str) -> Parts {
     let sets = vec![format!("upstream.address={upstream}")];
     let config = Source { sets, ..Source::default() }.load().unwrap();
-    Parts::new(&config, None).unwrap()
+    Parts::new(&config, None, Surroundings::default()).unwrap()
 }
 
 /// A server with one mount, one secret, and the same rights for everyone.

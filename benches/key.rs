@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use hyper::{HeaderMap, StatusCode};
+use hyper::StatusCode;
 use vaultlet::cache::entry::{Entry, Life};
 use vaultlet::cache::{KeyRef, Scope, Store};
 use vaultlet::clock::Clock;
@@ -39,7 +39,8 @@ fn fingerprint(c: &mut Criterion) {
 fn class(c: &mut Criterion) {
     let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new().unwrap()));
     let config = Source::default().load().unwrap();
-    let upstream = Upstream::new(&config.upstream, clock.clone(), Arc::clone(&metrics)).unwrap();
+    let upstream =
+        Upstream::new(&config.upstream, None, clock.clone(), Arc::clone(&metrics)).unwrap();
     let fingerprints = Fingerprinter::new().unwrap();
     let window = Duration::from_mins(1);
     let logins = Logins::new(Arc::new(upstream), fingerprints, window, clock, metrics);
@@ -77,7 +78,7 @@ fn store(c: &mut Criterion) {
     };
     for path in &paths {
         let body = wiped(vec![b'x'; 512]);
-        let answer = Answer { status: StatusCode::OK, headers: HeaderMap::new(), body };
+        let answer = Answer { status: StatusCode::OK, headers: Arc::default(), body };
         let entry = Entry::new(Arc::new(answer), (now, now), life, store.stamp(path));
         store.put(key(path).to_key(), &Arc::new(entry));
     }

@@ -22,12 +22,14 @@ use crate::telemetry;
 use crate::watch::{Watch, Watched};
 
 mod attempt;
+mod embedded;
 mod keeping;
 mod parts;
 mod tasks;
 
 pub use attempt::attempt;
-pub use parts::Parts;
+pub use embedded::Embedded;
+pub use parts::{Parts, Surroundings};
 
 /// Runs the proxy until a signal ends it: SIGTERM and SIGINT drain, SIGHUP loads `source` again.
 ///
@@ -66,7 +68,7 @@ impl Running {
     /// An address is taken, or a file cannot be used.
     pub async fn start(config: Config) -> Result<Self, BoxError> {
         let store = keeping::Store::open(&config).await?;
-        let parts = Parts::new(&config, store.content())?;
+        let parts = Parts::new(&config, store.content(), Surroundings::default())?;
         let ready = Arc::new(Readiness::default());
         let admin = Admin::new(
             (

@@ -4,10 +4,12 @@
 //! whom, and who fetches it are decided in `entry`, `kv` and `flight` (docs/decisions/0002).
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use equivalent::Equivalent;
+use foldhash::quality::RandomState;
+use hyper::HeaderMap;
 use moka::notification::RemovalCause;
 
 use crate::clock::{Clock, Time};
@@ -100,11 +102,16 @@ impl Key {
 /// The entries.
 #[derive(Debug)]
 pub struct Store {
-    entries: moka::sync::Cache<Key, Arc<Entry>>,
+    entries: moka::sync::Cache<Key, Arc<Entry>, RandomState>,
+    /// Headers that entries share.
+    headers: Mutex<Vec<Weak<HeaderMap>>>,
     generations: Generations,
     changes: Changes,
     metrics: Arc<Metrics>,
 }
+
+/// Kinds of headers that are shared. An upstream whose every answer has others shares none.
+const MOST_HEADERS: usize = 32;
 
 /// Bookkeeping of an entry beside its answer and its key: moka's node, the proofs, the headers'
 /// table.
@@ -127,8 +134,25 @@ impl Store {
                 RemovalCause::Size => counted.evicted(Cause::Size),
                 RemovalCause::Replaced => (),
             })
-            .build();
-        Self { entries, generations: Generations::default(), changes: Changes::default(), metrics }
+            // As the other tables have: keyed anew in each process, and a third of SipHash's cost.
+            .build_with_hasher(RandomState::default());
+        let (headers, generations, changes) = Default::default();
+        Self { entries, headers, generations, changes, metrics }
+    }
+
+    /// These headers, as other entries have them where any do: a map of its own would take half as
+    /// much again as a small secret.
+    pub fn share(&self, headers: HeaderMap) -> Arc<HeaderMap> {
+        let mut known = self.headers.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = known.iter().filter_map(Weak::upgrade).find(|other| **other == headers);
+        same.unwrap_or_else(|| {
+            let shared = Arc::new(headers);
+            known.retain(|other| other.strong_count() > 0);
+            if known.len() < MOST_HEADERS {
+                known.push(Arc::downgrade(&shared));
+            }
+            shared
+        })
     }
 
     /// Has `writer` make them outlive the process, from now on.

@@ -59,7 +59,7 @@ pub enum Caller {
 }
 
 /// A pod, and the login it shares.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pod {
     /// What its service-account token says.
     pub holder: Arc<Verified>,
@@ -104,7 +104,7 @@ impl Callers {
         }
         let holder = match self.issuers.known(own) {
             Some(holder) => holder,
-            None => match self.issuers.verify(token, own).await {
+            None => match Box::pin(self.issuers.verify(token, own)).await {
                 Ok(holder) => holder,
                 Err(_) if unwraps(call) => return Ok(Caller::Token(own)),
                 Err(refusal) => return Err(refused(refusal)),
@@ -125,7 +125,7 @@ impl Callers {
             holder
         } else {
             let token = badge.holder.token.expose();
-            let verified = self.issuers.verify(token, badge.jwt).await;
+            let verified = Box::pin(self.issuers.verify(token, badge.jwt)).await;
             verified.map_err(|refusal| {
                 if !matches!(refusal, Refusal::Unavailable(_)) {
                     self.badges.revoke(own);

@@ -2,13 +2,15 @@
 //!
 //! Windows are measured on `CLOCK_BOOTTIME`, which goes on while the machine sleeps and does not
 //! jump when the wall clock is set: a paused process serves nothing whose window lapsed meanwhile.
-//! A test moves its own clock by hand. The wall clock is read only where the upstream names an
+//! A test moves its own clock by hand; a simulation's moves with its runtime. The wall clock is read only where the upstream names an
 //! instant (`deletion_time`, `expire_time`), to turn it into a duration from now, and for the time
 //! that an audit record shows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 /// An instant, comparable only with others of the same [`Clock`]. Nanoseconds.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -92,7 +94,12 @@ enum Source {
     #[default]
     Machine,
     Manual(Arc<AtomicU64>),
+    /// Since that instant.
+    Runtime(Instant),
 }
+
+/// By what a clock that follows the runtime is ahead of the machine's start.
+const A_DAY: Duration = Duration::from_hours(24);
 
 impl Clock {
     /// A clock that stands still until [`advance`](Self::advance) moves it. Clones move together.
@@ -100,7 +107,13 @@ impl Clock {
         Self(Source::Manual(Arc::new(AtomicU64::new(1_000_000_000))))
     }
 
-    /// Moves a manual clock; the machine's cannot be moved, and is left alone.
+    /// A clock that the runtime's timers go by: where the runtime's time is paused and moved, it
+    /// moves along. Clones agree. Begins late enough for what lies before it to be told apart.
+    pub fn of_the_runtime() -> Self {
+        Self(Source::Runtime(Instant::now()))
+    }
+
+    /// Moves a manual clock; another cannot be moved, and is left alone.
     pub fn advance(&self, span: Duration) {
         if let Source::Manual(nanos) = &self.0 {
             let span = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
@@ -113,6 +126,7 @@ impl Clock {
         match &self.0 {
             Source::Machine => Time(boottime()),
             Source::Manual(nanos) => Time(nanos.load(Ordering::SeqCst)),
+            Source::Runtime(begun) => Time(0).plus(A_DAY).plus(begun.elapsed()),
         }
     }
 
@@ -121,6 +135,7 @@ impl Clock {
         let boot = match &self.0 {
             Source::Machine => std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok(),
             Source::Manual(_) => Some("moved by hand".to_owned()),
+            Source::Runtime(_) => None,
         };
         let boot = boot.map(|boot| boot.trim().into());
         Moment { time: self.now(), unix: Self::unix(), boot }
@@ -169,6 +184,16 @@ mod tests {
         clock.clone().advance(Duration::from_secs(5));
 
         assert_eq!(clock.now().since(start), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_of_the_runtime_moves_with_its_timers() {
+        let clock = Clock::of_the_runtime();
+        let start = clock.now();
+
+        tokio::time::sleep(Duration::from_hours(1)).await;
+
+        assert_eq!(clock.clone().now().since(start), Duration::from_hours(1));
     }
 
     #[test]

@@ -9,10 +9,12 @@
 //! VAULT_*, VAULTLET_*, --set ─overlay─→ tree ─sections, with reader─→ Config, or Problems
 //! ```
 //!
-//! [`schema`] says the same of the file to editors, as a JSON Schema; tests hold the two together.
+//! [`document`] reads the file, and files like it. [`schema`] says the same of the file to editors,
+//! as a JSON Schema; tests hold the two together.
 
 mod address;
 mod audit;
+pub mod document;
 mod glob;
 mod kubernetes;
 mod leases;

@@ -28,6 +28,7 @@ mod server;
 mod tour;
 
 use commands::Shown;
+pub use issuer::{AUDIENCE, Key};
 use pods::Pods;
 use samples::Samples;
 pub use server::leash;

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::Body as HttpBody;
 use hyper::header::CONTENT_LENGTH;
 use hyper::http::request::Parts;
 use tracing::info;
@@ -13,7 +14,7 @@ use tracing::info;
 use crate::body::{self, Limited, Response};
 use crate::clock::Clock;
 use crate::config::Listener;
-use crate::error::Error;
+use crate::error::{BoxError, Error};
 use crate::identity::Logins;
 use crate::metrics::{Metrics, Outcome};
 use crate::proxy::{Answered, Proxy};
@@ -52,12 +53,16 @@ impl Edge {
     }
 
     /// Answers a request, always.
-    pub async fn answer(
+    pub async fn answer<B>(
         &self,
-        request: Request<Incoming>,
+        request: Request<B>,
         listener: &Listener,
         arrival: Arrival,
-    ) -> Response {
+    ) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
         let began = self.clock.now();
         let mut answered = self.admit(request, listener, arrival).await;
         if let Some(asked) = &answered.asked {
@@ -65,7 +70,7 @@ impl Edge {
             // No answer leaves before its record is accepted.
             if let Some(witness) = &self.witness {
                 let recorded = witness.record(asked, arrival.remote, &answered);
-                if let Err(error) = recorded.await {
+                if let Err(error) = Box::pin(recorded).await {
                     answered.response = Err(error);
                 }
             }
@@ -83,12 +88,11 @@ impl Edge {
         response
     }
 
-    async fn admit(
-        &self,
-        request: Request<Incoming>,
-        listener: &Listener,
-        arrival: Arrival,
-    ) -> Answered {
+    async fn admit<B>(&self, request: Request<B>, listener: &Listener, arrival: Arrival) -> Answered
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<BoxError>,
+    {
         let (head, body) = request.into_parts();
         if arrival.altered {
             let what = "a `#` in the target, or an empty line before it";
@@ -107,7 +111,7 @@ impl Edge {
             return Answered::refused(&head, Error::TooLarge(limit));
         }
         let exceeded = Arc::new(AtomicBool::new(false));
-        let empty = hyper::body::Body::is_end_stream(&body);
+        let empty = body.is_end_stream();
         let bounded = |body| {
             let stall = listener.limits.stall_timeout;
             body::stream(Limited::new(body, limit, stall, Arc::clone(&exceeded)))

@@ -139,7 +139,7 @@ impl Exchange {
         {
             return Ok(shared);
         }
-        self.make(slot, caller).await
+        Box::pin(self.make(slot, caller)).await
     }
 
     /// The upstream has refused a shared login as unknown: whoever comes next has another made.

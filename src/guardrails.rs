@@ -22,7 +22,7 @@ use crate::error::{BoxError, Error};
 use crate::policy::{
     self, Acl, Decision, Dialect, Mount, Operation, Parameters, Policy, Selectors,
 };
-use crate::request::Call;
+use crate::request::{Call, clean};
 
 /// Subjects whose rules are kept ready.
 const MOST_SUBJECTS: usize = 10_000;
@@ -237,15 +237,8 @@ fn refused(why: impl Into<String>) -> Error {
 
 /// The path as the KV engines clean it, if that is another one.
 fn cleaned(path: &str) -> Option<String> {
-    let mut clean = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => (),
-            ".." => drop(clean.pop()),
-            segment => clean.push(segment),
-        }
-    }
-    let clean = clean.join("/");
+    let segments: Vec<_> = path.split('/').collect();
+    let clean = clean(&segments).join("/");
     (clean != path).then_some(clean)
 }
 

@@ -53,6 +53,7 @@ pub struct Logins {
     cluster: watch::Receiver<Option<Arc<str>>>,
     upstream: Arc<Upstream>,
     window: Duration,
+    aging: Duration,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -100,6 +101,7 @@ impl Logins {
             cluster: upstream.cluster(),
             upstream,
             window,
+            aging: window.mul_f64(0.8),
             clock,
             metrics,
         }
@@ -167,10 +169,15 @@ impl Logins {
         self.window
     }
 
+    /// From which age on what is good for the window is asked for again.
+    pub fn aging(&self) -> Duration {
+        self.aging
+    }
+
     /// Whether the caller should have `login` looked up again before it lapses: it is time, and
     /// nobody else does.
     pub fn due(&self, login: &Login, now: Time) -> bool {
-        now.since(login.asked) > self.window.mul_f64(0.8) && login.claim_renewal()
+        now.since(login.asked) > self.aging && login.claim_renewal()
     }
 
     /// Whether the caller should have `login` looked up again because of something that became

@@ -37,7 +37,7 @@ use fill::{Landing, Tag};
 use mounts::{Engine, Mounts};
 pub use question::{CacheStatus, Question, Reply};
 use reply::reply;
-pub(crate) use reply::{Serving, label, mark};
+pub(crate) use reply::{Serving, kept, label, mark};
 use rules::Rules;
 
 /// Reads of KV secrets.
@@ -123,6 +123,12 @@ impl Kv {
         if let Some(response) = self.hit(question) {
             return Ok(Reply::Serve(response, Outcome::Hit));
         }
+        // In a box: each request's future is moved, and a hit's need not have room for the rest.
+        Box::pin(self.miss(question)).await
+    }
+
+    /// Answers a read that is no hit.
+    async fn miss(self: &Arc<Self>, question: &Question<'_>) -> Result<Reply, Error> {
         if question.directive == Directive::Bypass || !self.rules.load().cached(&question.read.path)
         {
             return Ok(Reply::Forward(CacheStatus::Bypass));
@@ -170,7 +176,7 @@ impl Kv {
 
     /// Whether a proof is near its end.
     fn old(&self, proven: Time, now: Time) -> bool {
-        now.since(proven) > self.logins.window().mul_f64(0.8)
+        now.since(proven) > self.logins.aging()
     }
 
     /// The entry for a caller of `class`, whatever its age.

@@ -125,27 +125,31 @@ impl Proxy {
         answered
     }
 
-    /// Who calls, and what is the answer?
+    /// Who calls, and what is the answer? What a cached read does not do is in boxes: its future is
+    /// moved with each request, and should be small.
     async fn decide(&self, call: &Call<'_>, head: &Parts, body: Body) -> Answered {
         if let Some(door) = self.callers.door(call) {
-            return self.log_in(&door, head, body).await;
+            return Box::pin(self.log_in(&door, head, body)).await;
         }
         let caller = match self.callers.identify(call).await {
             Ok(caller) => caller,
             Err(error) => return Answer::failed(self.route(call), error).to(Caller::Nobody),
         };
-        if let (Caller::Pod(pod), Some(asked)) = (&caller, OwnLogin::of(call)) {
-            let response = self.callers.answer(pod, asked, call, body).await;
+        if let Caller::Pod(pod) = &caller
+            && let Some(asked) = OwnLogin::of(call)
+        {
+            let response = Box::pin(self.callers.answer(pod, asked, call, body)).await;
             return Answer::ours(Route::Login, response).to(caller);
         }
         let repeatable = reads(call.method()) && body.is_end_stream();
-        let visit = Visit::new(&self.tenants, self.callers.tenant(&caller));
+        let whose = || self.callers.tenant(&caller);
+        let visit = Visit::new(&self.tenants, &whose);
         let answer = self.answer(call, head, body, &caller, &visit).await;
-        match caller {
+        match &caller {
             Caller::Pod(pod) if answer.outcome == Outcome::Denied => {
-                self.again(call, head, pod, &visit, answer, repeatable).await
+                Box::pin(self.again(call, head, pod.clone(), &visit, answer, repeatable)).await
             }
-            caller => answer.to(caller),
+            _ => answer.to(caller),
         }
     }
 
@@ -189,7 +193,7 @@ impl Proxy {
                 borrower: self.callers.borrower(caller, credential.1, call),
                 writes: call.method() != Method::GET,
             };
-            match self.leases.answer(&wish, body).await {
+            match Box::pin(self.leases.answer(&wish, body)).await {
                 Ok(lease::Reply::Serve(response, outcome)) => {
                     let none = outcome == Outcome::Bypass;
                     let route = if none { self.route(call) } else { Route::Lease };
@@ -204,11 +208,11 @@ impl Proxy {
             return Answer::failed(route, Error::Denied(why));
         }
         if route == Route::LeaseOp {
-            return self.operate(call, head, body, caller, visit).await;
+            return Box::pin(self.operate(call, head, body, caller, visit)).await;
         }
         let mut request = Request::from_parts(head.clone(), body);
         caller.sign(request.headers_mut());
-        self.pass(route, cache, visit, request).await
+        Box::pin(self.pass(route, cache, visit, request)).await
     }
 
     /// A renewal, a look-up, a revocation of a lease.
@@ -318,7 +322,7 @@ impl Proxy {
             Err(error) => return Answer::failed(Route::Login, error).to(Caller::Nobody),
         };
         let request = Request::from_parts(head.clone(), body);
-        let visit = Visit::new(&self.tenants, Tenant::anonymous());
+        let visit = Visit::new(&self.tenants, &Tenant::anonymous);
         self.pass(Route::Login, CacheStatus::Silent, &visit, request).await.to(Caller::Nobody)
     }
 

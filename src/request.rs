@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
 use hyper::{Method, Version};
 
@@ -19,7 +18,7 @@ mod target;
 
 pub use asked::Asked;
 pub use headers::{Directive, Headers, NAMESPACE, Namespace, ROLE, TOKEN};
-pub use target::{Malformed, Target};
+pub use target::{Malformed, Target, clean};
 
 /// One request, borrowed from its head.
 #[derive(Debug)]
@@ -29,7 +28,6 @@ pub struct Call<'r> {
     /// What its headers say to Vault and to the cache.
     pub headers: Headers<'r>,
     method: &'r Method,
-    body: bool,
 }
 
 /// A read that may be answered from the cache, if its mount is a KV mount.
@@ -66,19 +64,16 @@ impl<'r> Call<'r> {
         };
         let target = Target::parse(target.as_str().as_bytes())?;
         let headers = Headers::parse(&head.headers)?;
-        let length = head.headers.get(CONTENT_LENGTH).map(|length| length.as_bytes() != b"0");
-        let chunked = head.headers.contains_key(TRANSFER_ENCODING);
-        let body = chunked || length.unwrap_or(false);
         if head.version != Version::HTTP_2 {
-            headers::frame(&head.headers, head.version == Version::HTTP_11)?;
+            headers.frame(head.version == Version::HTTP_11)?;
         }
         if head.method == Method::CONNECT {
             return Err(Error::Malformed("CONNECT is not served here"));
         }
-        if body && head.version == Version::HTTP_10 {
+        if headers.body && head.version == Version::HTTP_10 {
             return Err(Error::Malformed("an HTTP/1.0 request may not carry a body"));
         }
-        Ok(Self { target, headers, method: &head.method, body })
+        Ok(Self { target, headers, method: &head.method })
     }
 
     /// The verb.
@@ -100,7 +95,7 @@ impl<'r> Call<'r> {
     /// Whether there is a credential in the answer is for that to say. `default`: the namespace of
     /// requests that name none.
     pub fn generates(&self, default: &'r str) -> Option<Read<'r>> {
-        let reads = self.method == Method::GET && !self.body;
+        let reads = self.method == Method::GET && !self.headers.body;
         let writes = self.method == Method::POST || self.method == Method::PUT;
         if !(reads || writes) || !self.headers.plain {
             return None;
@@ -117,7 +112,7 @@ impl<'r> Call<'r> {
     /// This request as a cacheable read, if it is beyond doubt one. `default`: the namespace of
     /// requests that name none.
     pub fn read(&self, default: &'r str) -> Option<Read<'r>> {
-        if self.method != Method::GET || self.body || !self.headers.plain {
+        if self.method != Method::GET || self.headers.body || !self.headers.plain {
             return None;
         }
         let (path, version) = self.target.exact()?;

@@ -24,6 +24,7 @@ mod line;
 mod patience;
 pub mod tls;
 
+use connection::End;
 pub use connection::{Arrival, Service};
 use patience::Patient;
 use tls::Certificates;
@@ -95,30 +96,28 @@ impl Server {
     /// Serves until `stop` is cancelled and every connection has finished or `grace` is over.
     pub async fn run<S: Service>(self, service: S, stop: CancellationToken, grace: Duration) {
         let (connections, cut) = (TaskTracker::new(), CancellationToken::new());
+        let end = End { stop: stop.clone(), cut: cut.clone() };
         while let Some((io, remote, place)) = stop.run_until_cancelled(self.accept()).await {
             let (listener, service) = (Arc::clone(&self.listener), service.clone());
-            let (tls, stop, cut) = (self.certificates.clone(), stop.clone(), cut.clone());
+            let (tls, end) = (self.certificates.clone(), end.clone());
             connections.spawn(async move {
                 let io = Patient::new(io, listener.limits.stall_timeout);
-                let serve = async {
-                    let patience = listener.limits.header_timeout;
-                    match tls {
-                        None => connection::serve(io, remote, false, listener, service, stop).await,
-                        Some(tls) => {
-                            let handshake = TlsAcceptor::from(tls.current()).accept(io);
-                            match timeout(patience, handshake).await {
-                                Ok(Ok(io)) => {
-                                    let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
-                                    connection::serve(io, remote, http2, listener, service, stop)
-                                        .await;
-                                }
-                                Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-                                Err(_) => debug!(?patience, "TLS handshake took too long"),
+                match tls {
+                    None => connection::serve(io, remote, false, listener, service, end).await,
+                    Some(tls) => {
+                        let handshake = TlsAcceptor::from(tls.current()).accept(io);
+                        let timed = timeout(listener.limits.header_timeout, handshake);
+                        match end.cut.run_until_cancelled(timed).await {
+                            Some(Ok(Ok(io))) => {
+                                let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
+                                connection::serve(io, remote, http2, listener, service, end).await;
                             }
+                            Some(Ok(Err(error))) => debug!(%error, "TLS handshake failed"),
+                            Some(Err(_)) => debug!("TLS handshake took too long"),
+                            None => (),
                         }
                     }
-                };
-                cut.run_until_cancelled(serve).await;
+                }
                 drop(place);
             });
         }

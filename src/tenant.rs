@@ -243,22 +243,22 @@ impl Drop for Charge {
 
 /// One request of a tenant. It begins an errand when it first has to ask the upstream something,
 /// and whatever else it has to ask is part of that.
-#[derive(Debug)]
 pub struct Visit<'a> {
     tenants: &'a Tenants,
-    tenant: Tenant,
+    whose: &'a (dyn Fn() -> Tenant + Sync),
+    tenant: OnceLock<Tenant>,
     errand: OnceLock<Errand>,
 }
 
 impl<'a> Visit<'a> {
-    /// Costs nothing yet.
-    pub fn new(tenants: &'a Tenants, tenant: Tenant) -> Self {
-        Self { tenants, tenant, errand: OnceLock::new() }
+    /// Costs nothing yet: `whose` is asked when it first matters on whose account it is.
+    pub fn new(tenants: &'a Tenants, whose: &'a (dyn Fn() -> Tenant + Sync)) -> Self {
+        Self { tenants, whose, tenant: OnceLock::new(), errand: OnceLock::new() }
     }
 
     /// On whose account.
     pub fn tenant(&self) -> Tenant {
-        self.tenant
+        *self.tenant.get_or_init(self.whose)
     }
 
     /// The errand of this request.
@@ -269,8 +269,15 @@ impl<'a> Visit<'a> {
         if let Some(errand) = self.errand.get() {
             return Ok(errand.clone());
         }
-        let errand = self.tenants.begin(self.tenant)?;
+        let errand = self.tenants.begin(self.tenant())?;
         Ok(self.errand.get_or_init(|| errand).clone())
+    }
+}
+
+impl fmt::Debug for Visit<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tenant, errand, .. } = self;
+        f.debug_struct("Visit").field("tenant", tenant).field("errand", errand).finish()
     }
 }
 

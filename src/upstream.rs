@@ -30,6 +30,7 @@ mod whole;
 
 use gate::{Budget, Gate};
 use health::Nodes;
+pub use pool::Carrier;
 use pool::{Pool, Switch};
 use upload::Upload;
 pub use whole::Whole;
@@ -73,18 +74,19 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Connects to nothing yet.
+    /// Connects to nothing yet. `carrier`: what makes the connections, instead of TCP and TLS.
     ///
     /// # Errors
     /// The authorities to trust cannot be read.
     pub fn new(
         config: &config::Upstream,
+        carrier: Option<Carrier>,
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Self, BoxError> {
         Ok(Self {
             nodes: Nodes::new(&config.addresses, Arc::clone(&metrics)),
-            pool: Pool::new(config)?,
+            pool: Pool::new(config, carrier)?,
             gate: Gate::new(config.max_in_flight, config.max_queue, config.timeout),
             budget: Budget::default(),
             timeout: config.timeout,

@@ -203,7 +203,7 @@ def call(method: str, url: str, token: str = "", body: dict | None = None) -> by
 
 def load(options, url: str, token: str, pid: int, core: int, seconds: int) -> dict:
     """What `vaultlet-loadtest` says of reading `url`, answered by process `pid`."""
-    command = [options.build / "vaultlet-loadtest", "--json", "--url", url,
+    command = [options.build / "vaultlet-loadtest", "saturate", "--json", "--url", url,
                "--connections", str(options.connections), "--duration", f"{seconds}s",
                "--pid", str(pid)]
     run = subprocess.run(command, env=os.environ | {"VAULT_TOKEN": token}, text=True,

@@ -16,10 +16,22 @@ pub(crate) struct Used {
 impl Used {
     /// What `pid` has used since it started.
     pub(crate) fn by(pid: u32) -> Result<Self, String> {
+        Self::read(pid, Self::parse)
+    }
+
+    /// The same, and what its children have used that have ended.
+    pub(crate) fn with_ended(pid: u32) -> Result<Self, String> {
+        Self::read(pid, |stat| {
+            let (own, ended) = (Self::parse(stat)?, Self::times(stat, 13)?);
+            Some(Self { user: own.user + ended.user, system: own.system + ended.system })
+        })
+    }
+
+    fn read(pid: u32, parse: impl Fn(&str) -> Option<Self>) -> Result<Self, String> {
         let file = format!("/proc/{pid}/stat");
         let stat = std::fs::read_to_string(&file)
             .map_err(|e| format!("{file}: {e}; --pid needs Linux and a running process"))?;
-        Self::parse(&stat).ok_or_else(|| format!("{file}: not the format that proc(5) describes"))
+        parse(&stat).ok_or_else(|| format!("{file}: not the format that proc(5) describes"))
     }
 
     /// What was used since `earlier`.
@@ -37,8 +49,13 @@ impl Used {
     /// Fields 14 and 15. Field 2 is the program's name in parentheses and may itself hold spaces
     /// and parentheses, so counting begins behind the last one.
     fn parse(stat: &str) -> Option<Self> {
+        Self::times(stat, 11)
+    }
+
+    /// The two times that follow so many fields behind the name.
+    fn times(stat: &str, behind: usize) -> Option<Self> {
         let (_, fields) = stat.rsplit_once(") ")?;
-        let mut fields = fields.split(' ').skip(11).map(|ticks| ticks.parse::<u32>().ok());
+        let mut fields = fields.split(' ').skip(behind).map(|ticks| ticks.parse::<u32>().ok());
         Some(Self { user: TICK * fields.next()??, system: TICK * fields.next()?? })
     }
 }
@@ -56,6 +73,15 @@ mod tests {
 
             assert_eq!(used, Some(Used { user: TICK * 123, system: TICK * 45 }), "{name}");
         }
+    }
+
+    #[test]
+    fn what_children_used_that_have_ended_stands_behind_it() {
+        let stat = "42 (nginx) S 1 42 42 0 -1 4194560 900 0 0 0 123 45 7 8 20 0 4 0";
+
+        let ended = Used::times(stat, 13);
+
+        assert_eq!(ended, Some(Used { user: TICK * 7, system: TICK * 8 }));
     }
 
     #[test]

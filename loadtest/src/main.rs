@@ -1,48 +1,41 @@
-//! How fast does a server answer one read, and what does an answer cost it?
+//! How much Vault does a cluster need, and how well does what is there do?
 //!
-//! `vaultlet-loadtest` keeps a number of connections busy with the same GET, each sending its next
-//! request when the last one is answered, and says how many were answered how, how long they took,
-//! and, given the server's process, how much CPU time one answer took it. README.md says what such
-//! a closed loop can tell and what it cannot.
+//! A scenario says who is in a cluster and what they want of their Vault, and what happens
+//! meanwhile. It is played on real servers (`run`, `compare`), or on vaultlet's own code in front of
+//! a model of a server, in time that is not real (`plan`). README.md is the way in.
 
+mod amount;
+mod cluster;
+mod command;
+mod compare;
+mod conditions;
 mod cpu;
 mod drive;
-mod options;
+mod given;
+mod live;
+mod lot;
+mod model;
+mod objectives;
+mod plan;
+mod progress;
+mod record;
 mod report;
-mod tally;
+mod result;
+mod saturate;
+mod scenario;
+mod schedule;
+mod stage;
+mod text;
+mod verdict;
+mod wire;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::options::{Options, Plan};
-
 fn main() -> ExitCode {
-    let options = Options::parse();
-    let plan = match Plan::new(&options, std::env::var("VAULT_TOKEN").ok()) {
-        Ok(plan) => plan,
-        Err(problem) => return complain(&problem, 2),
-    };
-
-    match run(&plan) {
-        Ok(report) => {
-            let text = if options.json { report.json() } else { report.to_string() };
-            // Whoever closed the pipe has read enough.
-            let _ = writeln!(io::stdout(), "{text}");
-            if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(problem) => complain(&problem, 1),
-    }
-}
-
-/// One thread does all of it: a loader that needs more cores than the server measures itself.
-fn run(plan: &Plan) -> Result<report::Report, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| format!("the runtime did not start: {e}"))?;
-    runtime.block_on(drive::drive(plan))
+    command::Command::parse().run()
 }
 
 fn complain(problem: &str, code: u8) -> ExitCode {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use super::parts::Parts;
+use super::parts::{Parts, Surroundings};
 use crate::config::Config;
 use crate::error::BoxError;
 use crate::upstream::Upstream;
@@ -21,7 +21,7 @@ pub fn attempt(config: &Config) -> Result<String, String> {
         let mut config = config.clone();
         // What is tried is asked, and nothing is written.
         config.audit = None;
-        let parts = Parts::new(&config, None)?;
+        let parts = Parts::new(&config, None, Surroundings::default())?;
         let mut tried = vec![upstream(&parts.upstream, config.upstream.connect_timeout).await];
         tried.extend(parts.issuers.attempt().await);
         if let (Ok(_), Some(policies)) = (&tried[0], &parts.policies) {

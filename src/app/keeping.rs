@@ -49,7 +49,7 @@ impl Store {
         let directory = unlocked(&store.dir).await?;
         // Nothing else is there yet; this one asks for the key and is gone.
         let upstream =
-            Upstream::new(&config.upstream, Clock::default(), Arc::new(Metrics::new()?))?;
+            Upstream::new(&config.upstream, None, Clock::default(), Arc::new(Metrics::new()?))?;
         let obtain = store_key::obtain(store, &directory, &upstream, &config.upstream.namespace);
         let key = match tokio::time::timeout(PATIENCE, obtain).await {
             // A token that has expired, say: no reason not to serve anybody.

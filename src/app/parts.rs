@@ -27,12 +27,22 @@ use crate::refusals::Refusals;
 use crate::sealed::content::Content;
 use crate::snapshot::Policies;
 use crate::tenant::Tenants;
-use crate::upstream::Upstream;
+use crate::upstream::{Carrier, Upstream};
 use crate::witness::Witness;
+
+/// What the program is surrounded by, where that is not the machine itself.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// What the time is.
+    pub clock: Clock,
+    /// What makes the connections to the upstream; `None`: TCP and TLS.
+    pub carrier: Option<Carrier>,
+}
 
 /// What outlives requests.
 #[derive(Debug)]
 pub struct Parts {
+    pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) upstream: Arc<Upstream>,
     pub(super) store: Arc<Store>,
@@ -59,15 +69,20 @@ impl Parts {
     ///
     /// # Errors
     /// A file that the configuration names cannot be used.
-    pub fn new(config: &Config, left: Option<&Content>) -> Result<Self, BoxError> {
-        let (clock, metrics) = (Clock::default(), Arc::new(Metrics::new()?));
+    pub fn new(
+        config: &Config,
+        left: Option<&Content>,
+        surroundings: Surroundings,
+    ) -> Result<Self, BoxError> {
+        let Surroundings { clock, carrier } = surroundings;
+        let metrics = Arc::new(Metrics::new()?);
         let window = config.policy.refresh;
         let namespace = config.upstream.namespace.trim_matches('/').to_owned();
         let clusters = &config.auth.kubernetes;
         let counted = || (clock.clone(), Arc::clone(&metrics));
 
         let (its_clock, counts) = counted();
-        let upstream = Arc::new(Upstream::new(&config.upstream, its_clock, counts)?);
+        let upstream = Arc::new(Upstream::new(&config.upstream, carrier, its_clock, counts)?);
         let (its_clock, counts) = counted();
         let store = Arc::new(Store::new(config.cache.max_bytes, its_clock, counts));
         let mounts = Arc::new(Mounts::new(window, clock.clone()));
@@ -141,8 +156,9 @@ impl Parts {
         let refusals = Arc::new(Refusals::new(config.admin.show_paths, namespace));
         let (noted, its_logins) = (Arc::clone(&refusals), Arc::clone(&logins));
         let counts = Arc::clone(&metrics);
-        let edge = Arc::new(Edge::new(proxy, witness, noted, its_logins, clock, counts));
+        let edge = Arc::new(Edge::new(proxy, witness, noted, its_logins, clock.clone(), counts));
         Ok(Self {
+            clock,
             metrics,
             upstream,
             store,
@@ -178,7 +194,7 @@ impl Parts {
             upstream: Arc::clone(&self.upstream),
             clusters: Clusters::new(clusters),
             kv,
-            clock: Clock::default(),
+            clock: self.clock.clone(),
             metrics: Arc::clone(&self.metrics),
         }
     }

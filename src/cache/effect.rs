@@ -6,6 +6,8 @@
 
 use hyper::Method;
 
+use crate::request::clean;
+
 /// What is not to be relied on once a request has been answered with anything but a refusal.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Effect {
@@ -141,21 +143,6 @@ fn harmless(rest: &[&[u8]]) -> bool {
         ] => true,
         _ => false,
     }
-}
-
-/// Go's `path.Clean`, which the KV engines apply to their keys.
-fn clean<'a>(segments: &[&'a [u8]]) -> Vec<&'a [u8]> {
-    let mut clean = Vec::with_capacity(segments.len());
-    for segment in segments {
-        match *segment {
-            b"" | b"." => (),
-            b".." => {
-                clean.pop();
-            }
-            segment => clean.push(segment),
-        }
-    }
-    clean
 }
 
 fn contains(path: &[u8], part: &[u8]) -> bool {

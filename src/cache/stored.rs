@@ -24,7 +24,7 @@ impl Store {
         let current =
             self.entries.iter().filter(|(_, entry)| self.generations.current(entry.stamp));
         let fitting = current.take_while(|(_, entry)| {
-            let left = room.checked_sub(entry.answer.bytes());
+            let left = room.checked_sub(entry.answer.bytes_alone());
             room = left.unwrap_or_default();
             left.is_some()
         });
@@ -36,7 +36,7 @@ impl Store {
         let end = |at| times.end(at);
         let answer = Answer {
             status: StatusCode::from_u16(stored.answer.status).ok()?,
-            headers: stored.answer.headers()?,
+            headers: self.share(stored.answer.headers()?),
             body: stored.answer.body.into_body(),
         };
         let life = Life {

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::HeaderMap;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::entry::Life;
 use super::*;
@@ -30,7 +30,7 @@ impl World {
             stale_if_sealed: now.plus(60 * SECOND),
             end: Time::NEVER,
         };
-        let (status, headers) = (StatusCode::OK, HeaderMap::new());
+        let (status, headers) = (StatusCode::OK, self.store.share(HeaderMap::new()));
         let answer =
             Arc::new(Answer { status, headers, body: Bytes::from_static(body.as_bytes()) });
         Arc::new(Entry::new(answer, (now, now), life, self.store.stamp(path)))
@@ -194,4 +194,21 @@ fn an_answer_that_was_asked_for_earlier_replaces_none_asked_for_later() {
     let kept = world.store.get(key()).unwrap();
     assert_eq!(kept.answer.body, "new");
     assert_eq!(kept.proven(class("reader")), Some(slow.asked), "what it proves, it proves");
+}
+
+#[test]
+fn entries_share_headers_that_are_the_same_for_as_long_as_one_has_them() {
+    let world = World::new();
+    let headers = |value: &'static str| {
+        HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(value))])
+    };
+
+    let one = world.store.share(headers("application/json"));
+    let same = world.store.share(headers("application/json"));
+    let other = world.store.share(headers("text/plain"));
+
+    assert!(Arc::ptr_eq(&one, &same) && !Arc::ptr_eq(&one, &other));
+    let gone = Arc::downgrade(&other);
+    drop(other);
+    assert!(gone.upgrade().is_none(), "the store keeps no headers alive");
 }

@@ -112,7 +112,7 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// The one of `known` that `text` most likely meant, if any is close.
-pub(super) fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
     let distances = known.iter().map(|candidate| (distance(text, candidate), *candidate));
     let (distance, candidate) = distances.min()?;
     (distance <= 1 + candidate.len() / 4).then_some(candidate)

@@ -4,18 +4,15 @@
 //! finds the next problem. The keys a section is asked for are the keys it knows; the others are
 //! reported when the section has been read.
 
+mod files;
+mod values;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use super::problem::{Origin, Report, nearest};
-use super::tree::{Node, Value};
-use super::units;
-
-/// Keys that the interface promises and this version does not have.
-const LATER: [&str; 1] = ["feed"];
+use super::tree::{Entry, Node, Value};
 
 /// What every reader needs besides the tree.
 #[derive(Debug)]
@@ -24,28 +21,33 @@ pub(super) struct Context<'a> {
     pub(super) report: &'a Report,
     /// The directory of the file; paths in the file are relative to it.
     pub(super) directory: &'a Path,
+    /// Keys that are promised and not there yet.
+    pub(super) later: &'a [&'a str],
+    /// A key of the document itself, to name where there is none.
+    pub(super) first: &'a str,
 }
 
 /// A key, and its value if it has one.
 #[derive(Clone, Debug)]
-pub(super) struct Field<'a> {
-    pub(super) key: String,
+pub struct Field<'a> {
+    /// With dots, from the document down: `listeners.0.address`.
+    pub key: String,
     /// Where the value is written; if there is none, where the section is that lacks it.
-    pub(super) origin: &'a Origin,
+    pub origin: &'a Origin,
     value: &'a Value,
     context: &'a Context<'a>,
 }
 
 /// A mapping whose keys are being read.
 #[derive(Debug)]
-pub(super) struct Section<'a> {
+pub struct Section<'a> {
     field: Field<'a>,
     asked: RefCell<BTreeSet<&'static str>>,
 }
 
 impl<'a> Section<'a> {
     /// Reads the key `name`.
-    pub(super) fn field(&self, name: &'static str) -> Field<'a> {
+    pub fn field(&self, name: &'static str) -> Field<'a> {
         self.asked.borrow_mut().insert(name);
         let key = self.key_of(name);
         let (value, origin) = match self.field.value {
@@ -61,7 +63,7 @@ impl<'a> Section<'a> {
     }
 
     /// Reports a problem of the section as a whole.
-    pub(super) fn complain(&self, what: impl Into<String>, hint: impl Into<String>) {
+    pub fn complain(&self, what: impl Into<String>, hint: impl Into<String>) {
         self.field.complain(what, hint);
     }
 
@@ -85,7 +87,7 @@ impl<'a> Section<'a> {
             let report = self.field.context.report;
             if entries[..index].iter().any(|earlier| earlier.key == entry.key) {
                 report.add(&entry.origin, &key, "given a second time", "remove one of the two");
-            } else if LATER.contains(&key.as_str()) {
+            } else if self.field.context.later.contains(&key.as_str()) {
                 let hint = "remove it, or use the version whose changelog names it";
                 report.add(&entry.origin, &key, "this version does not have it yet", hint);
             } else if !known.contains(&entry.key.as_str()) {
@@ -106,33 +108,34 @@ impl<'a> Field<'a> {
     }
 
     /// Reports a problem of this key.
-    pub(super) fn complain(&self, what: impl Into<String>, hint: impl Into<String>) {
+    pub fn complain(&self, what: impl Into<String>, hint: impl Into<String>) {
         self.context.report.add(self.origin, &self.key, what, hint);
     }
 
     /// Whether something is written here, right or wrong.
-    pub(super) fn given(&self) -> bool {
+    pub fn given(&self) -> bool {
         *self.value != Value::Null
     }
 
     /// Whether nothing is written here, or a list of nothing.
-    pub(super) fn empty(&self) -> bool {
+    pub fn empty(&self) -> bool {
         !self.given() || matches!(self.value, Value::List(items) if items.is_empty())
     }
 
     /// Whether this is `text` and nothing else.
-    pub(super) fn says(&self, text: &str) -> bool {
+    pub fn says(&self, text: &str) -> bool {
         word(self.value) == Some(text)
     }
 
     /// Reads a section. Absent or empty it is read all the same: all its keys are then absent.
-    pub(super) fn section<T>(&self, read: impl FnOnce(&Section<'a>) -> T) -> T {
+    pub fn section<T>(&self, read: impl FnOnce(&Section<'a>) -> T) -> T {
         if !matches!(self.value, Value::Map(_) | Value::Null) {
+            let first = self.context.first;
             let hint = match self.key.as_str() {
-                "" => "begin with a section, for example `upstream:`",
-                _ => "put its keys below it, indented",
+                "" => format!("begin with a section, for example `{first}:`"),
+                _ => "put its keys below it, indented".to_owned(),
             };
-            self.unexpected("keys with values", hint);
+            self.unexpected("keys with values", &hint);
         }
         let section = Section { field: self.clone(), asked: RefCell::default() };
         let result = read(&section);
@@ -141,7 +144,7 @@ impl<'a> Field<'a> {
     }
 
     /// The entries of a list. From a command line: `a,b,c`.
-    pub(super) fn list(&self) -> Vec<Self> {
+    pub fn list(&self) -> Vec<Self> {
         let entry = |index: usize, value: &'a Value, origin: &'a Origin| {
             let key = format!("{}.{index}", self.key);
             Self { key, origin, value, context: self.context }
@@ -161,192 +164,55 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The text of the key `name` inside, where there is one, without reading the section: for what
+    /// must be known before.
+    pub fn peek(&self, name: &str) -> Option<&'a str> {
+        let Value::Map(entries) = self.value else { return None };
+        word(&entries.iter().find(|entry| entry.key == name)?.node.value)
+    }
+
+    /// The entries of a mapping whose keys are free, in the order of the file.
+    pub fn entries(&self) -> Vec<(&'a str, Self)> {
+        let Value::Map(entries) = self.value else {
+            if self.given() {
+                self.unexpected("keys with values", "put them below it, indented");
+            }
+            return vec![];
+        };
+        let entry = |entry: &'a Entry| {
+            let (key, node) = (format!("{}.{}", self.key, entry.key.escape_debug()), &entry.node);
+            let (origin, value) = (&node.origin, &node.value);
+            (entry.key.as_str(), Self { key, origin, value, context: self.context })
+        };
+        entries.iter().map(entry).collect()
+    }
+
     /// The entries of a list, or the one value that stands for a list of one.
-    pub(super) fn one_or_more(&self) -> Vec<Self> {
+    pub fn one_or_more(&self) -> Vec<Self> {
         match self.value {
             Value::Text(_) | Value::Map(_) => vec![self.clone()],
             _ => self.list(),
         }
     }
 
+    /// The plain values of a list, or the one that stands for a list of one.
+    pub fn plain_list(&self) -> Vec<Self> {
+        match self.value {
+            Value::Bool(_) | Value::Number(_) | Value::Text(_) => vec![self.clone()],
+            _ => self.list(),
+        }
+    }
+
     /// A list that is not empty where it is given.
-    pub(super) fn some_list(&self) -> Vec<Self> {
+    pub fn some_list(&self) -> Vec<Self> {
         if self.given() && self.empty() {
             self.complain("expected at least one entry", "add one, or remove the key");
         }
         self.list()
     }
 
-    pub(super) fn text(&self) -> Option<&'a str> {
-        let hint = match self.value {
-            Value::List(_) | Value::Map(_) => "write one value",
-            _ => "put it in quotes",
-        };
-        self.read("text", hint, |value| match value {
-            Value::Text(text) | Value::Word(text) => Some(text.as_str()),
-            _ => None,
-        })
-    }
-
-    pub(super) fn flag(&self) -> Option<bool> {
-        let hint = "write true or false, without quotes";
-        self.read("true or false", hint, |value| match value {
-            Value::Bool(flag) => Some(*flag),
-            Value::Word(text) => text.parse().ok(),
-            _ => None,
-        })
-    }
-
-    /// A whole number.
-    pub(super) fn number(&self, range: RangeInclusive<u32>) -> Option<u32> {
-        let expected = format!("a whole number from {} to {}", range.start(), range.end());
-        self.read(&expected, "write it without quotes or a unit", |value| match value {
-            Value::Number(text) | Value::Word(text) => {
-                text.parse().ok().filter(|number| range.contains(number))
-            }
-            _ => None,
-        })
-    }
-
-    /// A share of a whole, more than 0 and at most 1.
-    pub(super) fn share(&self) -> Option<f64> {
-        let expected = "a number above 0 and up to 1";
-        self.read(expected, "0.8 is four fifths, 1 turns it off", |value| match value {
-            Value::Number(text) | Value::Word(text) => {
-                text.parse().ok().filter(|share| *share > 0.0 && *share <= 1.0)
-            }
-            _ => None,
-        })
-    }
-
-    /// A share of a whole within bounds.
-    pub(super) fn share_in(&self, range: RangeInclusive<f64>) -> Option<f64> {
-        let expected = format!("a number from {} to {}", range.start(), range.end());
-        self.read(&expected, "0.5 is a half", |value| match value {
-            Value::Number(text) | Value::Word(text) => {
-                text.parse().ok().filter(|share| range.contains(share))
-            }
-            _ => None,
-        })
-    }
-
-    /// A duration of at least `least`.
-    pub(super) fn duration(&self, least: Duration) -> Option<Duration> {
-        self.duration_in(least..=units::LONGEST)
-    }
-
-    /// A duration from nothing to `most`.
-    pub(super) fn duration_up_to(&self, most: Duration) -> Option<Duration> {
-        self.duration_in(Duration::ZERO..=most)
-    }
-
-    /// A duration within bounds.
-    pub(super) fn duration_in(&self, range: RangeInclusive<Duration>) -> Option<Duration> {
-        let hint = "write a number and a unit: 250ms, 30s, 15m, 24h, 7d";
-        let duration = self.read("a duration", hint, |value| units::duration(word(value)?))?;
-        self.within(duration, range, units::duration_text)
-    }
-
-    /// A number of bytes.
-    pub(super) fn size(&self, range: RangeInclusive<u64>) -> Option<u64> {
-        let hint = "write a number and a unit: 512B, 64KiB, 256MiB, 2GiB";
-        let size = self.read("a size", hint, |value| units::size(word(value)?))?;
-        self.within(size, range, units::size_text)
-    }
-
-    /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-        let expected = words.join(" or ");
-        let found = word(self.value).map(str::to_ascii_lowercase);
-        let near = found.and_then(|found| nearest(&found, &words));
-        let hint = near.map_or_else(
-            || "leave it out for the default".to_owned(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        self.read(&expected, &hint, |value| {
-            let found = word(value)?;
-            choices.iter().find(|(word, _)| *word == found).map(|(_, choice)| *choice)
-        })
-    }
-
-    /// The permission bits of a file.
-    pub(super) fn mode(&self) -> Option<u32> {
-        let hint = r#"write four digits from 0 to 7 in quotes: "0660""#;
-        self.read("an octal file mode", hint, |value| units::mode(word(value)?))
-    }
-
-    /// A path; in the file, relative to the file.
-    pub(super) fn path(&self) -> Option<PathBuf> {
-        let text = self.text()?;
-        if text.is_empty() || text.contains('\0') {
-            self.complain("expected a path, found nothing", "name a file, or remove the key");
-            return None;
-        }
-        if is_secret(text) {
-            let what = "expected a path, found what looks like a secret";
-            self.complain(what, "put it in a file that only this user can read, and name that");
-            return None;
-        }
-        match self.origin {
-            Origin::File { .. } => Some(self.context.directory.join(text)),
-            _ => Some(PathBuf::from(text)),
-        }
-    }
-
-    /// A path of a file that can be read.
-    pub(super) fn readable_file(&self) -> Option<PathBuf> {
-        let path = self.path()?;
-        // Not opened unless it is a plain file: opening a pipe would wait for a writer.
-        let error = match std::fs::metadata(&path) {
-            Ok(data) if data.is_file() => std::fs::File::open(&path).err(),
-            Ok(_) => Some(std::io::Error::other("not a file")),
-            Err(error) => Some(error),
-        };
-        if let Some(error) = error {
-            let what = format!("{} cannot be read: {error}", path.display());
-            self.complain(what, "create the file, let this user read it, or correct the path");
-            return None;
-        }
-        Some(path)
-    }
-
-    /// A path at which a file can be made, or is.
-    pub(super) fn new_file(&self) -> Option<PathBuf> {
-        let path = self.path()?;
-        let directory = match path.parent() {
-            Some(directory) if !directory.as_os_str().is_empty() => directory,
-            _ => Path::new("."),
-        };
-        let problem = if !directory.is_dir() {
-            (format!("{} is not a directory", directory.display()), "create it")
-        } else if path.is_dir() {
-            (format!("{} is a directory", path.display()), "name a file in it")
-        } else {
-            return Some(path);
-        };
-        self.complain(problem.0, format!("{}, or correct the path", problem.1));
-        None
-    }
-
-    /// A path at which a directory can be made, or is.
-    pub(super) fn directory(&self) -> Option<PathBuf> {
-        let path = self.path()?;
-        let parent = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let wrong = if path.exists() { &path } else { parent };
-        if !wrong.is_dir() {
-            let what = format!("{} is not a directory", wrong.display());
-            self.complain(what, "name one, or a place where one can be made");
-            return None;
-        }
-        Some(path)
-    }
-
     /// Reports that something else is written here.
-    pub(super) fn unexpected(&self, expected: &str, hint: &str) {
+    pub fn unexpected(&self, expected: &str, hint: &str) {
         self.complain(format!("expected {expected}, found {}", self.value.describe()), hint);
     }
 
@@ -365,21 +231,6 @@ impl<'a> Field<'a> {
         }
         parsed
     }
-
-    fn within<T: Copy + PartialOrd>(
-        &self,
-        value: T,
-        range: RangeInclusive<T>,
-        text: impl Fn(T) -> String,
-    ) -> Option<T> {
-        if range.contains(&value) {
-            return Some(value);
-        }
-        let what = format!("{} is out of range", text(value));
-        let hint = format!("at least {}, at most {}", text(*range.start()), text(*range.end()));
-        self.complain(what, hint);
-        None
-    }
 }
 
 /// Text, in the file or from a command line.
@@ -388,13 +239,4 @@ fn word(value: &Value) -> Option<&str> {
         Value::Text(text) | Value::Word(text) => Some(text),
         _ => None,
     }
-}
-
-/// Whether `text` is less likely a path than what should be in the file: a token of Vault or
-/// Kubernetes, or a key. Messages show paths.
-fn is_secret(text: &str) -> bool {
-    let old = |text: &str| text.len() >= 24 && text.bytes().all(|it| it.is_ascii_alphanumeric());
-    ["hvs.", "hvb.", "hvr.", "eyJ"].iter().any(|prefix| text.starts_with(prefix))
-        || text.strip_prefix("s.").is_some_and(old)
-        || text.contains("-----BEGIN")
 }

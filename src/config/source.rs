@@ -1,19 +1,18 @@
 //! Where the configuration comes from: a file, the command line, the environment.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::Config;
+use super::document;
 use super::overlay;
-use super::problem::{Origin, Problem, Problems, Report};
+use super::problem::{Origin, Problems, Report};
 use super::reader::{Context, Field};
 use super::sections;
 use super::tree::{Node, Value};
 
-/// No configuration is this large; what is larger is something else.
-const LARGEST: u64 = 1 << 20;
+/// Keys that the interface promises and this version does not have.
+const LATER: [&str; 1] = ["feed"];
 
 /// Variables of the `vault` and `bao` commands, without `VAULT_` and `BAO_`, and our keys.
 const TWINS: [(&str, &str); 5] = [
@@ -54,40 +53,18 @@ impl Source {
     /// All that is wrong at once; only a file that cannot be read as YAML is reported alone.
     pub fn load(&self) -> Result<Config, Problems> {
         let report = Report::default();
-        let mut root = match self.document() {
-            Ok(root) => root,
-            Err((origin, what, hint)) => {
-                let problem = Problem { origin, key: String::new(), what, hint: hint.to_owned() };
-                return Err(Problems { file: self.file.clone(), list: vec![problem] });
-            }
-        };
+        let mut root = self.document()?;
         self.lay_over(&mut root, &report);
         let directory = self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        let context = Context { report: &report, directory };
+        let context = Context { report: &report, directory, later: &LATER, first: "upstream" };
         let config = Field::root(&root, &context).section(sections::config);
         report.into_result(config, self.file.clone())
     }
 
-    /// The file as a tree; an empty one without a file. `Err`: where, what, and the way out.
-    fn document(&self) -> Result<Node, (Origin, String, &'static str)> {
-        let Some(path) = &self.file else {
-            return Ok(Node { value: Value::Null, origin: Origin::Default });
-        };
-        let mut text = String::new();
-        let read =
-            File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text));
-        if let Err(error) = read {
-            let hint = "give --config a YAML file that this user can read";
-            return Err((Origin::Default, format!("cannot be read: {error}"), hint));
-        }
-        if text.len() as u64 > LARGEST {
-            let hint = "give --config the configuration, which is far smaller";
-            return Err((Origin::Default, "is larger than 1 MiB".to_owned(), hint));
-        }
-        Node::parse(&text).map_err(|error| {
-            let hint = "check the indentation, and put text with special characters in quotes";
-            (error.origin, format!("not YAML: {}", error.reason), hint)
-        })
+    /// The file as a tree; an empty one without a file.
+    fn document(&self) -> Result<Node, Problems> {
+        let nothing = || Ok(Node { value: Value::Null, origin: Origin::Default });
+        self.file.as_deref().map_or_else(nothing, document::parse)
     }
 
     /// From the weakest to the strongest.

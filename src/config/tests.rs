@@ -142,8 +142,8 @@ fn a_file_that_cannot_be_read_is_one_problem() {
     given.source.file = Some(PathBuf::from("no/such/file.yaml"));
     assert_eq!(
         given.problems(),
-        "no/such/file.yaml: cannot be read: No such file or directory (os error 2); give --config \
-         a YAML file that this user can read"
+        "no/such/file.yaml: cannot be read: No such file or directory (os error 2); name a YAML file \
+         that this user can read"
     );
     let large = Given::new(&"# ".repeat(1 << 20)).problems();
     assert!(large.contains("larger than 1 MiB"), "{large}");

@@ -20,7 +20,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// As [`duration`] reads it.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub fn duration_text(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
     let unit =
@@ -46,7 +46,7 @@ pub(super) fn size(text: &str) -> Option<u64> {
 }
 
 /// As [`size`] reads it.
-pub(super) fn size_text(bytes: u64) -> String {
+pub fn size_text(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = units.iter().find(|(size, _)| bytes > 0 && bytes.is_multiple_of(*size));
     unit.map_or_else(|| format!("{bytes}B"), |(size, unit)| format!("{}{unit}", bytes / size))

@@ -24,10 +24,11 @@ use crate::server::{Arrival, Server, Service};
 mod tests;
 mod token;
 
-use token::{Key, unix};
+pub use token::Key;
+use token::unix;
 
 /// Whom the tokens are for.
-pub(super) const AUDIENCE: &str = "vaultlet";
+pub const AUDIENCE: &str = "vaultlet";
 
 /// Long enough for a laptop's day. A kubelet would replace them each hour.
 const LIFE: Duration = Duration::from_hours(24);
@@ -92,7 +93,8 @@ impl Issuer {
         pod: &str,
     ) -> Result<Zeroizing<String>, String> {
         let Cluster { key, made, .. } = &*self.cluster;
-        let claims = key.claims(&self.cluster.name(), account, pod, LIFE);
+        let whose = (account.namespace, account.name);
+        let claims = key.claims(&self.cluster.name(), whose, pod, LIFE);
         let token = key.sign(&claims)?;
         let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
         made.push(Made { token: token.clone(), claims });

@@ -7,7 +7,8 @@ fn exchange() -> Exchange {
     let sets = vec!["upstream.address=http://127.0.0.1:1".to_owned()];
     let config = Source { sets, ..Source::default() }.load().unwrap();
     let (clock, metrics) = (Clock::manual(), Arc::new(Metrics::new().unwrap()));
-    let upstream = Upstream::new(&config.upstream, clock.clone(), Arc::clone(&metrics)).unwrap();
+    let upstream =
+        Upstream::new(&config.upstream, None, clock.clone(), Arc::clone(&metrics)).unwrap();
     let upstream = Arc::new(upstream);
     let prints = Fingerprinter::new().unwrap();
     let (window, counts) = (config.policy.refresh, Arc::clone(&metrics));

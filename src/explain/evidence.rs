@@ -235,7 +235,7 @@ impl Reader {
         let namespace = (!namespace.is_empty()).then(|| HeaderValue::from_str(namespace));
         let metrics = Arc::new(Metrics::new()?);
         Ok(Self {
-            upstream: Upstream::new(&config.upstream, Clock::default(), metrics)?,
+            upstream: Upstream::new(&config.upstream, None, Clock::default(), metrics)?,
             token,
             namespace: namespace.transpose()?,
         })

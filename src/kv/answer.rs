@@ -5,6 +5,7 @@
 //! metadata, and the plain 404. Anything else is passed on as it came, and what contradicts itself
 //! is nobody's secret.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,17 +23,24 @@ use crate::clock::Clock;
 pub struct Answer {
     /// 200 or 404.
     pub status: StatusCode,
-    /// End-to-end headers, without `Date`, `Content-Length` and the echoed namespace.
-    pub headers: HeaderMap,
+    /// End-to-end headers, without `Date`, `Content-Length` and the echoed namespace. Nearly all
+    /// answers have the same, and share them.
+    pub headers: Arc<HeaderMap>,
     /// Wiped when the last reader is done.
     pub body: Bytes,
 }
 
 impl Answer {
-    /// What it takes in memory, without fixed bookkeeping.
-    pub fn bytes(&self) -> usize {
+    /// What it takes where it shares nothing, as in a file.
+    pub fn bytes_alone(&self) -> usize {
         // A header map keeps a name, a value and an index for each.
         self.body.len() + self.headers.iter().map(|(_, value)| 96 + value.len()).sum::<usize>()
+    }
+
+    /// What it takes in memory, without fixed bookkeeping.
+    pub fn bytes(&self) -> usize {
+        let alone = Arc::strong_count(&self.headers) == 1;
+        if alone { self.bytes_alone() } else { self.body.len() }
     }
 }
 

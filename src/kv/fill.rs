@@ -168,6 +168,7 @@ impl Kv {
         let found = matches!(reading, Reading::Found(_));
         let now = self.clock.now();
         let life = self.rules.load().life(order.key.path(), found, asked, now, end);
+        let headers = self.store.share(headers);
         let answer = Arc::new(Answer { status, headers, body });
         let entry = Arc::new(Entry::new(answer, (asked, now), life, stamp));
         let keep = now < entry.until(None) && self.afford(order, &entry);

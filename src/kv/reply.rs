@@ -1,19 +1,18 @@
 //! Answers as callers see them, with what they say about the cache.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::StatusCode;
-use hyper::header::{AGE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{AGE, HeaderMap, HeaderValue};
 
 use crate::body::{self, Response};
 use crate::cache::entry::Entry;
 use crate::clock::Time;
 use crate::metrics::Outcome;
 use crate::request::NAMESPACE;
-use crate::upstream::headers::end_to_end;
-
-const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+use crate::upstream::headers::{CACHE_STATUS, X_CACHE, end_to_end};
 
 /// How an entry came to be served.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,38 +66,79 @@ pub(super) fn reply(
     namespace: Option<&HeaderValue>,
     now: Time,
 ) -> Response {
-    let mut response = Response::new(body::full(entry.answer.body.clone()));
+    let mut response = kept(&entry.answer.headers, entry.answer.body.clone(), namespace);
     *response.status_mut() = entry.answer.status;
-    let headers = response.headers_mut();
-    // Room for what is added below: one allocation, not two.
-    headers.reserve(entry.answer.headers.len() + 4);
-    for (name, value) in &entry.answer.headers {
-        headers.append(name, value.clone());
-    }
+    let left = entry.until(None).since(now);
+    label(response.headers_mut(), serving, now.since(entry.asked), left);
+    response
+}
+
+/// An answer with the headers that it is kept with.
+pub(crate) fn kept(headers: &HeaderMap, body: Bytes, namespace: Option<&HeaderValue>) -> Response {
+    let mut response = Response::new(body::full(body));
+    response.headers_mut().clone_from(headers);
     // The server echoes the namespace header as the caller wrote it.
     if let Some(namespace) = namespace {
-        headers.insert(NAMESPACE, namespace.clone());
+        response.headers_mut().insert(NAMESPACE, namespace.clone());
     }
-    let left = entry.until(None).since(now);
-    label(headers, serving, now.since(entry.asked), left);
     response
 }
 
 /// Says how an answer of this `age` was come by (RFC 9211), and for how much longer it is good.
 pub(crate) fn label(headers: &mut HeaderMap, serving: Serving, age: Duration, left: Duration) {
     let from_memory = matches!(serving, Serving::Hit | Serving::Stale);
-    headers.insert(X_CACHE, HeaderValue::from_static(if from_memory { "HIT" } else { "MISS" }));
-    headers.insert(AGE, HeaderValue::from(age.as_secs()));
-    headers.insert(CACHE_STATUS, status(serving, left));
+    let x_cache = HeaderValue::from_static(if from_memory { "HIT" } else { "MISS" });
+    for (name, value) in
+        [(X_CACHE, x_cache), (AGE, AGES.of(age.as_secs())), (CACHE_STATUS, status(serving, left))]
+    {
+        // An insertion makes room first, also where it only replaces.
+        match headers.get_mut(&name) {
+            Some(place) => *place = value,
+            None => drop(headers.insert(name, value)),
+        }
+    }
+}
+
+/// Header values that are a number behind some words.
+struct Numbered {
+    words: &'static str,
+    /// Those of small numbers.
+    small: OnceLock<Box<[HeaderValue]>>,
+}
+
+static AGES: Numbered = Numbered::new("");
+static LIVES: Numbered = Numbered::new("vaultlet; hit; ttl=");
+
+impl Numbered {
+    /// Ten minutes of seconds: a hit says two numbers, and most are smaller.
+    const SMALL: u64 = 600;
+
+    const fn new(words: &'static str) -> Self {
+        Self { words, small: OnceLock::new() }
+    }
+
+    fn of(&self, number: u64) -> HeaderValue {
+        let small = self.small.get_or_init(|| {
+            // Of static text: it is cloned without counting who has it.
+            let leaked = |number| HeaderValue::from_static(self.text(number).leak());
+            (0..Self::SMALL).map(leaked).collect()
+        });
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        small.get(index).cloned().unwrap_or_else(|| {
+            let value = HeaderValue::try_from(self.text(number));
+            value.unwrap_or(HeaderValue::from_static("0"))
+        })
+    }
+
+    fn text(&self, number: u64) -> String {
+        format!("{}{number}", self.words)
+    }
 }
 
 fn status(serving: Serving, left: Duration) -> HeaderValue {
     match serving {
         Serving::Collapsed => HeaderValue::from_static("vaultlet; fwd=miss; collapsed"),
-        Serving::Hit => {
-            let status = format!("vaultlet; hit; ttl={}", left.as_secs());
-            HeaderValue::try_from(status).unwrap_or(HeaderValue::from_static("vaultlet; hit"))
-        }
+        Serving::Hit => LIVES.of(left.as_secs()),
         Serving::Owed => HeaderValue::from_static("vaultlet; fwd=bypass; detail=use-counted"),
         Serving::Passed => HeaderValue::from_static("vaultlet; fwd=miss"),
         Serving::Refreshed => HeaderValue::from_static("vaultlet; fwd=bypass; stored"),

@@ -10,9 +10,8 @@ use super::Reply;
 use super::held::Lease;
 use crate::body::{self, Response};
 use crate::clock::Time;
-use crate::kv::{Serving, label};
+use crate::kv::{Serving, kept, label};
 use crate::metrics::Outcome;
-use crate::request::NAMESPACE;
 use crate::upstream::headers::end_to_end;
 
 /// `lease` as an answer, `now`: good for `left` more.
@@ -23,17 +22,8 @@ pub(super) fn reply(
     now: Time,
     left: Duration,
 ) -> Response {
-    let mut response = Response::new(body::full(lease.body.with_left(left)));
-    let headers = response.headers_mut();
-    headers.reserve(lease.headers.len() + 4);
-    for (name, value) in &lease.headers {
-        headers.append(name, value.clone());
-    }
-    // The server echoes the namespace header as the caller wrote it.
-    if let Some(namespace) = namespace {
-        headers.insert(NAMESPACE, namespace.clone());
-    }
-    label(headers, serving, now.since(lease.asked), left);
+    let mut response = kept(&lease.headers, lease.body.with_left(left), namespace);
+    label(response.headers_mut(), serving, now.since(lease.asked), left);
     response
 }
 

@@ -2,10 +2,7 @@
 //! answer depends on more than the path.
 
 use hyper::HeaderMap;
-use hyper::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, EXPECT, HOST, HeaderName, HeaderValue,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use hyper::header::{HeaderName, HeaderValue};
 
 use crate::error::Error;
 
@@ -17,10 +14,6 @@ pub const NAMESPACE: HeaderName = HeaderName::from_static("x-vault-namespace");
 
 /// Chooses the role that a service account logs in with; for vaultlet, no server knows it.
 pub const ROLE: HeaderName = HeaderName::from_static("x-vault-role");
-
-const CACHE_DIRECTIVE: HeaderName = HeaderName::from_static("x-vault-cache-control");
-const REQUEST: HeaderName = HeaderName::from_static("x-vault-request");
-const WRAP_TTL: HeaderName = HeaderName::from_static("x-vault-wrap-ttl");
 
 /// The meaning of a request's headers.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +30,17 @@ pub struct Headers<'r> {
     pub plain: bool,
     /// Whether `X-Vault-Request: true` is there, which a web page cannot make a browser send.
     pub vault_request: bool,
+    /// Whether they announce a body.
+    pub(super) body: bool,
+    framing: Framing,
+}
+
+/// What they say of the message itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Framing {
+    hosts: u32,
+    /// Why it is not one message to every server.
+    problem: Option<&'static str>,
 }
 
 /// A namespace header.
@@ -84,6 +88,7 @@ impl<'r> Headers<'r> {
     /// another program could take it for one, or is named by `Connection` as one to remove.
     pub fn parse(map: &'r HeaderMap) -> Result<Self, Error> {
         let (mut token, mut bearer, mut other_authorization) = (None, None, false);
+        let mut seen = Seen::default();
         let mut headers = Self {
             token: None,
             role: None,
@@ -91,42 +96,58 @@ impl<'r> Headers<'r> {
             directive: Directive::Any,
             plain: true,
             vault_request: false,
+            body: false,
+            framing: Framing::default(),
         };
+        // Each header once, without looking any up: this is done for each request.
         for (name, value) in map {
-            match name {
-                &AUTHORIZATION => {
-                    if once(map, name)?.as_bytes().starts_with(b"Bearer ") {
-                        bearer = Some(value.as_bytes()[b"Bearer ".len()..].trim_ascii());
-                    } else {
-                        other_authorization = true;
+            let bytes = value.as_bytes();
+            match name.as_str() {
+                "authorization" => {
+                    seen.once(Seen::AUTHORIZATION)?;
+                    match bytes.strip_prefix(b"Bearer ") {
+                        Some(token) => bearer = Some(token.trim_ascii()),
+                        None => other_authorization = true,
                     }
                 }
-                &CACHE_CONTROL => headers.directive = headers.directive.max(cache_control(value)),
-                &CONNECTION => connection(value)?,
-                &UPGRADE => headers.plain = false,
-                name if name == TOKEN => token = Some(once(map, name)?.as_bytes().trim_ascii()),
-                name if name == NAMESPACE => {
-                    headers.namespace = match once(map, name)?.as_bytes().trim_ascii() {
+                "cache-control" => headers.directive = headers.directive.max(cache_control(value)),
+                "connection" => connection(value)?,
+                "content-length" => headers.body |= bytes != b"0",
+                "transfer-encoding" => {
+                    headers.body = true;
+                    headers.framing.coding(bytes);
+                }
+                "expect" => headers.framing.expectation(bytes),
+                "host" => headers.framing.host(bytes),
+                "upgrade" => headers.plain = false,
+                "x-vault-token" => {
+                    seen.once(Seen::TOKEN)?;
+                    token = Some(bytes.trim_ascii());
+                }
+                "x-vault-namespace" => {
+                    seen.once(Seen::NAMESPACE)?;
+                    headers.namespace = match bytes.trim_ascii() {
                         b"" => Namespace::Opaque,
                         _ => Namespace::parse(value),
                     };
                 }
-                name if name == ROLE => {
-                    let role = once(map, name)?.as_bytes().trim_ascii();
-                    headers.role = Some(role).filter(|role| !role.is_empty());
+                "x-vault-role" => {
+                    seen.once(Seen::ROLE)?;
+                    headers.role = Some(bytes.trim_ascii()).filter(|role| !role.is_empty());
                 }
-                name if name == REQUEST => {
-                    headers.vault_request = once(map, name)?.as_bytes() == b"true";
+                "x-vault-request" => {
+                    seen.once(Seen::REQUEST)?;
+                    headers.vault_request = bytes == b"true";
                 }
-                name if name == CACHE_DIRECTIVE => {
+                "x-vault-cache-control" => {
                     headers.directive = headers.directive.max(vault_cache_control(value));
                 }
-                name if name == WRAP_TTL => {
-                    once(map, name)?;
+                "x-vault-wrap-ttl" => {
+                    seen.once(Seen::WRAP_TTL)?;
                     headers.plain = false;
                 }
-                name if name.as_str().starts_with("x-vault-") => headers.plain = false,
-                name if disguised(name.as_str()) => {
+                name if name.starts_with("x-vault-") => headers.plain = false,
+                name if disguised(name) => {
                     return Err(Error::Malformed("a header name has `_` where Vault's has `-`"));
                 }
                 _ => (),
@@ -139,42 +160,72 @@ impl<'r> Headers<'r> {
         }
         Ok(headers)
     }
+
+    /// Refuses what makes one message two, or one server another: as Go's `net/http` does, which
+    /// stands behind Vault, or more strictly.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`].
+    pub(super) fn frame(&self, needs_host: bool) -> Result<(), Error> {
+        let problem = match self.framing {
+            Framing { problem: Some(problem), .. } => problem,
+            Framing { hosts: 1, .. } => return Ok(()),
+            Framing { hosts: 0, .. } if !needs_host => return Ok(()),
+            Framing { .. } => HOST,
+        };
+        Err(Error::Malformed(problem))
+    }
 }
 
-/// Refuses what makes one message two, or one server another: as Go's `net/http` does, which
-/// stands behind Vault, or more strictly.
-pub(super) fn frame(map: &HeaderMap, needs_host: bool) -> Result<(), Error> {
-    let mut hosts = map.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host.as_bytes().iter().all(|byte| in_host(*byte)) => (),
-        (None, _) if !needs_host => (),
-        _ => return Err(Error::Malformed("there must be one `Host`, and it a host")),
+/// Which headers have been seen of those that must not come twice: servers take the first, proxies
+/// the last.
+#[derive(Default)]
+struct Seen(u8);
+
+impl Seen {
+    const AUTHORIZATION: u8 = 1;
+    const TOKEN: u8 = 2;
+    const NAMESPACE: u8 = 4;
+    const ROLE: u8 = 8;
+    const REQUEST: u8 = 16;
+    const WRAP_TTL: u8 = 32;
+
+    fn once(&mut self, header: u8) -> Result<(), Error> {
+        if self.0 & header != 0 {
+            return Err(Error::Malformed("a header that may come once comes twice"));
+        }
+        self.0 |= header;
+        Ok(())
     }
-    for coding in map.get_all(TRANSFER_ENCODING) {
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Error::Malformed("a transfer coding other than `chunked`"));
+}
+
+const HOST: &str = "there must be one `Host`, and it a host";
+
+impl Framing {
+    fn host(&mut self, value: &[u8]) {
+        self.hosts += 1;
+        if !value.iter().all(|byte| in_host(*byte)) {
+            self.problem = Some(HOST);
         }
     }
-    for expectation in map.get_all(EXPECT) {
-        if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") {
-            return Err(Error::Malformed("an expectation other than `100-continue`"));
+
+    fn coding(&mut self, value: &[u8]) {
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            self.problem = Some("a transfer coding other than `chunked`");
         }
     }
-    Ok(())
+
+    fn expectation(&mut self, value: &[u8]) {
+        if !value.eq_ignore_ascii_case(b"100-continue") {
+            self.problem = Some("an expectation other than `100-continue`");
+        }
+    }
 }
 
 /// Whether a byte may stand in a `Host` header (Go `httpguts.ValidHostHeader`).
 fn in_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!$%&'()*+,-.:;=[]_~".contains(&byte)
-}
-
-/// The only value of a header that must not come twice: servers take the first, proxies the last.
-fn once<'r>(map: &'r HeaderMap, name: &HeaderName) -> Result<&'r HeaderValue, Error> {
-    let mut values = map.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => Ok(value),
-        _ => Err(Error::Malformed("a header that may come once comes twice")),
-    }
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'[' | b']' | b'_' | b'~')
 }
 
 /// Refuses `Connection: X-Vault-Namespace`: whoever honours it acts in another namespace than
@@ -193,7 +244,7 @@ fn connection(value: &HeaderValue) -> Result<(), Error> {
 
 /// Whether another program could read `name` as one of the deciding headers.
 fn disguised(name: &str) -> bool {
-    name.contains('_') && name.replace('_', "-").starts_with("x-vault-")
+    name.starts_with('x') && name.contains('_') && name.replace('_', "-").starts_with("x-vault-")
 }
 
 fn cache_control(value: &HeaderValue) -> Directive {

@@ -124,6 +124,20 @@ fn dotted(path: &[u8]) -> bool {
     })
 }
 
+/// Go's `path.Clean`, which the KV engines apply to their keys: what is
+/// left of these segments of a path, text or bytes.
+pub fn clean<'s, T: AsRef<[u8]> + ?Sized>(segments: &[&'s T]) -> Vec<&'s T> {
+    let mut clean = Vec::with_capacity(segments.len());
+    for segment in segments {
+        match segment.as_ref() {
+            b"" | b"." => (),
+            b".." => drop(clean.pop()),
+            _ => clean.push(*segment),
+        }
+    }
+    clean
+}
+
 /// Percent-decoding, once; `None` where a `%` is not followed by two hexadecimal digits.
 fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(bytes.len());

@@ -40,25 +40,43 @@ pub struct Arrival {
     pub altered: bool,
 }
 
-/// Serves `io` until its peer or `stop` ends it: a request in hand is answered first.
+/// What ends connections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct End {
+    /// Answers what is in hand, and no more.
+    pub(super) stop: CancellationToken,
+    /// Not even that; never without `stop`, and after it.
+    pub(super) cut: CancellationToken,
+}
+
+/// What a connection's requests have in common.
+struct Common<S> {
+    service: S,
+    listener: Arc<Listener>,
+    remote: Option<SocketAddr>,
+    phase: Arc<Phase>,
+}
+
+/// Serves `io` until its peer or `end` ends it.
 pub(super) async fn serve<S: Service>(
     io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     remote: Option<SocketAddr>,
     http2: bool,
     listener: Arc<Listener>,
     service: S,
-    stop: CancellationToken,
+    end: End,
 ) {
     let phase = Arc::new(Phase::default());
-    let limits = &listener.limits;
-    let line = Line::new(io, Arc::clone(&phase), http2, limits.header_timeout);
+    let limits = listener.limits.clone();
+    let line = Line::new(io, Arc::clone(&phase), http2, &limits);
+    let common = Arc::new(Common { service, listener, remote, phase });
     let answer = service_fn(|request| {
-        let (service, listener, phase) =
-            (service.clone(), Arc::clone(&listener), Arc::clone(&phase));
+        let common = Arc::clone(&common);
         async move {
+            let Common { service, listener, remote, phase } = &*common;
             phase.head_is_read();
-            let arrival = Arrival { remote, altered: phase.altered() };
-            let response = service.answer(request, &listener, arrival).await;
+            let arrival = Arrival { remote: *remote, altered: phase.altered() };
+            let response = service.answer(request, listener, arrival).await;
             // What an upgraded connection carries is no request head.
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 phase.answered();
@@ -78,16 +96,18 @@ pub(super) async fn serve<S: Service>(
             .serve_connection(io, answer);
         let mut connection = pin!(connection);
         tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
+            biased;
+            ended = connection.as_mut() => Some(ended),
+            () = end.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                end.cut.run_until_cancelled(connection).await
             }
         }
     } else {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // Begins when the last answer has gone: the wait for the next request.
+            // Begins when the last answer has gone: the wait for the next request. hyper looks for
+            // that only where it has this limit.
             .header_read_timeout(limits.idle_timeout)
             .max_header_size(limits.max_header_bytes)
             .max_buf_size(limits.max_header_bytes.max(64 * 1024))
@@ -96,15 +116,88 @@ pub(super) async fn serve<S: Service>(
             .with_upgrades();
         let mut connection = pin!(connection);
         tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
+            biased;
+            ended = connection.as_mut() => Some(ended),
+            () = end.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                end.cut.run_until_cancelled(connection).await
             }
         }
     };
-    if let Err(error) = ended {
+    if let Some(Err(error)) = ended {
         // A caller that goes away is its own affair, and there are many.
         debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use futures_util::stream;
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::time::{Instant, sleep, timeout};
+
+    use super::*;
+    use crate::body;
+    use crate::config::{Bind, Limits};
+    use crate::error::BoxError;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Answers after half a minute, and rests for two in the middle of the body.
+    #[derive(Clone)]
+    struct Slow;
+
+    impl Service for Slow {
+        async fn answer(&self, _: Request<Incoming>, _: &Listener, _: Arrival) -> Response {
+            sleep(30 * SECOND).await;
+            let halves = stream::unfold(0, async |half| {
+                if half == 2 {
+                    return None;
+                }
+                sleep(120 * SECOND * half).await;
+                let data = Frame::data(Bytes::from_static(b"half"));
+                Some((Ok::<_, BoxError>(data), half + 1))
+            });
+            Response::new(body::stream(StreamBody::new(Box::pin(halves))))
+        }
+    }
+
+    /// What hyper does not look at, nothing that waits in it can end: this failed once because it
+    /// did not look for the next request, and once because it looked while the answer went out.
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_is_whole_and_the_wait_after_it_has_an_end() {
+        let limits = Limits {
+            max_connections: 1,
+            idle_timeout: 60 * SECOND,
+            header_timeout: 10 * SECOND,
+            max_header_bytes: 16 * 1024,
+            max_body_bytes: 1024,
+            stall_timeout: 30 * SECOND,
+        };
+        let listener = Listener {
+            bind: Bind::Tcp(([127, 0, 0, 1], 0).into()),
+            tls: None,
+            require_request_header: false,
+            http2: false,
+            limits,
+        };
+        let (mut peer, io) = duplex(4096);
+        tokio::spawn(serve(io, None, false, Arc::new(listener), Slow, End::default()));
+
+        let began = Instant::now();
+        peer.write_all(b"GET /v1/sys/monitor HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        let closed = timeout(1000 * SECOND, peer.read_to_string(&mut answer)).await;
+
+        closed.expect("an idle connection stays open").unwrap();
+        assert_eq!(answer.matches("half").count(), 2, "{answer}");
+        assert!(answer.ends_with("0\r\n\r\n"), "cut off: {answer}");
+        let idle = began.elapsed().saturating_sub((30 + 120) * SECOND);
+        assert!(idle >= 59 * SECOND && idle <= 62 * SECOND, "{idle:?}");
     }
 }

@@ -14,7 +14,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::config::Limits;
 
 /// Where a connection is between two requests. Told by the service, kept by the [`Line`].
 #[derive(Debug, Default)]
@@ -56,31 +58,41 @@ pub(super) struct Line<I> {
     heads: Duration,
     /// What is left of the bytes that open an HTTP/2 connection; `None`: HTTP/1.
     preface: Option<usize>,
-    head: Option<Pin<Box<Sleep>>>,
+    /// Since when the rest of a head is waited for.
+    since: Option<Instant>,
+    /// Set when a head does not come in one piece, and left to itself when that wait is over.
+    timer: Option<Pin<Box<Sleep>>>,
     scan: Scan,
 }
 
 impl<I> Line<I> {
-    pub(super) fn new(io: I, phase: Arc<Phase>, http2: bool, heads: Duration) -> Self {
+    pub(super) fn new(io: I, phase: Arc<Phase>, http2: bool, limits: &Limits) -> Self {
         // HTTP/2 frames its own heads, and asks a silent peer for a sign of life, but not before
         // its preface has come.
-        let (preface, head) = if http2 {
+        let preface = http2.then_some(PREFACE);
+        let heads = limits.header_timeout;
+        if http2 {
             phase.now.store(HEAD, Ordering::Release);
-            (Some(PREFACE), Some(Box::pin(sleep(heads))))
-        } else {
-            (None, None)
-        };
-        Self { io, phase, heads, preface, head, scan: Scan::default() }
+        }
+        Self { io, phase, heads, preface, since: None, timer: None, scan: Scan::default() }
     }
 
-    /// Fails once a request head has taken too long.
-    fn head_in_time(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        if self.phase.now.load(Ordering::Acquire) != HEAD {
-            self.head = None;
-        } else if let Some(head) = &mut self.head
-            && head.as_mut().poll(context).is_ready()
-        {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the request head took too long"));
+    /// Nothing has come. Fails once a head has been waited for too long.
+    fn waits(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        if self.phase.now.load(Ordering::Acquire) != HEAD || self.preface == Some(0) {
+            return Ok(());
+        }
+        let end = *self.since.get_or_insert_with(Instant::now) + self.heads;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        // It may be set for a wait that is over.
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= end {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the request head took too long",
+                ));
+            }
+            timer.as_mut().reset(end);
         }
         Ok(())
     }
@@ -97,7 +109,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Line<I> {
         match Pin::new(&mut this.io).poll_read(context, buffer) {
             Poll::Ready(Ok(())) => (),
             Poll::Pending => {
-                this.head_in_time(context)?;
+                this.waits(context)?;
                 return Poll::Pending;
             }
             failed @ Poll::Ready(Err(_)) => return failed,
@@ -105,15 +117,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Line<I> {
         let new = &buffer.filled()[before..];
         if let Some(preface) = &mut this.preface {
             *preface = preface.saturating_sub(new.len());
-            if *preface == 0 {
-                this.head = None;
-            }
             return Poll::Ready(Ok(()));
         }
         let Some(first) = new.first() else { return Poll::Ready(Ok(())) };
         let idle = this.phase.now.compare_exchange(IDLE, HEAD, Ordering::AcqRel, Ordering::Acquire);
         if idle.is_ok() {
-            this.head = Some(Box::pin(sleep(this.heads)));
+            this.since = None;
         }
         let empty_line = idle.is_ok() && matches!(first, b'\r' | b'\n');
         if empty_line || this.scan.fragment(new) {
@@ -165,6 +174,10 @@ impl Scan {
     fn fragment(&mut self, mut bytes: &[u8]) -> bool {
         loop {
             if self.tail.is_none() {
+                // Several bytes at a time, where `position` takes one.
+                if !bytes.contains(&b'#') {
+                    return false;
+                }
                 let Some(hash) = bytes.iter().position(|byte| *byte == b'#') else { return false };
                 bytes = &bytes[hash + 1..];
             }
@@ -187,7 +200,8 @@ impl Scan {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -212,21 +226,72 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_head_that_trickles_is_cut_and_an_idle_connection_is_not() {
-        let (mut peer, io) = duplex(64);
-        let (second, phase) = (Duration::from_secs(1), Arc::new(Phase::default()));
-        let mut line = Line::new(io, Arc::clone(&phase), false, 10 * second);
-        let mut byte = [0];
+    const SECOND: Duration = Duration::from_secs(1);
 
-        let idle = tokio::time::timeout(50 * second, line.read_u8()).await;
+    /// With 10 s for a head.
+    fn line(http2: bool) -> (DuplexStream, Line<DuplexStream>, Arc<Phase>) {
+        let limits = Limits {
+            max_connections: 1,
+            idle_timeout: 60 * SECOND,
+            header_timeout: 10 * SECOND,
+            max_header_bytes: 1024,
+            max_body_bytes: 1024,
+            stall_timeout: SECOND,
+        };
+        let (peer, io) = duplex(64);
+        let phase = Arc::new(Phase::default());
+        (peer, Line::new(io, Arc::clone(&phase), http2, &limits), phase)
+    }
+
+    /// After how many seconds reading fails.
+    async fn fails_after(line: &mut Line<DuplexStream>) -> u64 {
+        let began = Instant::now();
+        let late = line.read_u8().await.unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        began.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_is_cut_long_before_an_idle_connection() {
+        let (mut peer, mut line, _) = line(false);
+
+        let idle = timeout(50 * SECOND, line.read_u8()).await;
         assert!(idle.is_err(), "nothing was sent, and nothing is late");
         for _ in 0..3 {
             peer.write_all(b"G").await.unwrap();
-            line.read_exact(&mut byte).await.unwrap();
-            sleep(3 * second).await;
+            line.read_u8().await.unwrap();
+            timeout(3 * SECOND, line.read_u8()).await.unwrap_err();
         }
-        let late = line.read_u8().await.unwrap_err();
-        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(fails_after(&mut line).await, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_head_is_waited_for_by_itself_and_nothing_else_is() {
+        let (mut peer, mut line, phase) = line(false);
+
+        for _ in 0..5 {
+            timeout(50 * SECOND, line.read_u8()).await.expect_err("the wait for a request");
+            peer.write_all(b"G").await.unwrap();
+            line.read_u8().await.unwrap();
+            timeout(9 * SECOND, line.read_u8()).await.expect_err("the rest of its head");
+            phase.head_is_read();
+            timeout(500 * SECOND, line.read_u8()).await.expect_err("the request itself");
+            phase.answered();
+        }
+        peer.write_all(b"G").await.unwrap();
+        line.read_u8().await.unwrap();
+        assert_eq!(fails_after(&mut line).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_peer_must_begin_and_is_then_left_to_the_library() {
+        let (_silent, mut silent, _) = line(true);
+        assert_eq!(fails_after(&mut silent).await, 10);
+
+        let (mut peer, mut line, phase) = line(true);
+        peer.write_all(&[b'P'; PREFACE]).await.unwrap();
+        line.read_exact(&mut [0; PREFACE]).await.unwrap();
+        phase.answered();
+        timeout(500 * SECOND, line.read_u8()).await.expect_err("no limit of the line's");
     }
 }

@@ -77,7 +77,7 @@ fn what_is_refused_for_what_is_under_way_costs_nothing() {
 #[test]
 fn a_request_begins_one_errand_whatever_it_asks() {
     let node = Node::new();
-    let visit = Visit::new(&node.tenants, ALICE);
+    let visit = Visit::new(&node.tenants, &|| ALICE);
     assert_eq!(node.errands(ALICE), 4, "a visit alone is no errand");
     node.clock.advance(Duration::from_secs(1));
 
@@ -86,7 +86,7 @@ fn a_request_begins_one_errand_whatever_it_asks() {
     }
 
     assert_eq!(node.errands(ALICE), 3);
-    let other = Visit::new(&node.tenants, ALICE);
+    let other = Visit::new(&node.tenants, &|| ALICE);
     other.errand().unwrap_err();
     node.clock.advance(Duration::from_secs(1));
     assert!(other.errand().is_ok(), "a refusal is not for good");

@@ -1,9 +1,9 @@
 //! Which of a message's headers go on to the other side?
 
 use hyper::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName,
-    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRANSFER_ENCODING,
-    UPGRADE,
+    AGE, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST, HeaderMap,
+    HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
+    TRANSFER_ENCODING, UPGRADE,
 };
 
 use crate::request::{NAMESPACE, ROLE, TOKEN};
@@ -30,6 +30,20 @@ const CLAIMS: [HeaderName; 5] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
+/// Says whether an answer came from memory.
+pub const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+
+/// The same at length (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// What nearly every answer says, which need not be kept with each: OpenBao's
+/// `http/handler.go` and `http/util.go` set them.
+const USUAL: [HeaderValue; 3] = [
+    HeaderValue::from_static("no-store"),
+    HeaderValue::from_static("application/json"),
+    HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+];
+
 const CACHE_DIRECTIVE: HeaderName = HeaderName::from_static("x-vault-cache-control");
 
 /// Removes what does not leave this hop.
@@ -53,12 +67,25 @@ pub fn to_keep(headers: &mut HeaderMap) {
     for own in [CONTENT_LENGTH, DATE, NAMESPACE, SET_COOKIE] {
         headers.remove(own);
     }
-    // Each value as it came is a view of the connection's whole read buffer, secret included.
-    for value in headers.values_mut() {
-        if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
-            *value = copy;
+    let came = std::mem::take(headers);
+    *headers = kept(came.iter().map(|(name, value)| (name.clone(), value.as_bytes())));
+}
+
+/// Headers of an answer that is kept, made of copies: each value as it came is a view of the
+/// connection's whole read buffer, secret included. There is a place for what each answer says of
+/// the cache, so that the map of none has to grow.
+pub fn kept<'v>(headers: impl Iterator<Item = (HeaderName, &'v [u8])>) -> HeaderMap {
+    let mut kept = HeaderMap::with_capacity(6);
+    for (name, value) in headers {
+        let usual = USUAL.iter().find(|usual| usual.as_bytes() == value).cloned();
+        if let Some(value) = usual.or_else(|| HeaderValue::from_bytes(value).ok()) {
+            kept.append(name, value);
         }
     }
+    for name in [X_CACHE, AGE, CACHE_STATUS] {
+        kept.insert(name, HeaderValue::from_static(""));
+    }
+    kept
 }
 
 /// Whether an answer calls itself JSON.

@@ -15,6 +15,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tower::service_fn;
 use tower::timeout::Timeout;
 use tower::util::{BoxCloneSyncService, MapResponse};
 
@@ -23,8 +24,10 @@ use crate::config;
 use crate::error::BoxError;
 use crate::trust;
 
+mod carrier;
 mod stream;
 
+pub use carrier::Carrier;
 use stream::Stream;
 pub(super) use stream::Switch;
 
@@ -47,16 +50,22 @@ struct Settings {
     server_name: Option<ServerName<'static>>,
     skip_verify: bool,
     connect_timeout: Duration,
+    /// Takes the place of all that.
+    carrier: Option<Carrier>,
 }
 
 impl Pool {
-    pub(super) fn new(config: &config::Upstream) -> Result<Self, BoxError> {
+    pub(super) fn new(
+        config: &config::Upstream,
+        carrier: Option<Carrier>,
+    ) -> Result<Self, BoxError> {
         let server_name = config.tls_server_name.clone().map(ServerName::try_from).transpose()?;
         let settings = Settings {
             ca_file: config.ca_file.clone(),
             server_name,
             skip_verify: config.tls_skip_verify,
             connect_timeout: config.connect_timeout,
+            carrier,
         };
         Ok(Self { client: ArcSwap::from_pointee(settings.client()?), settings })
     }
@@ -78,6 +87,18 @@ impl Pool {
 
 impl Settings {
     fn client(&self) -> Result<Client<Connector, Body>, BoxError> {
+        Ok(Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(self.connector()?))
+    }
+
+    fn connector(&self) -> Result<Connector, BoxError> {
+        if let Some(carrier) = self.carrier.clone() {
+            let carry = service_fn(move |_: Uri| carrier.connect());
+            return Ok(BoxCloneSyncService::new(Timeout::new(carry, self.connect_timeout)));
+        }
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -92,12 +113,7 @@ impl Settings {
         let tls = tls.enable_http1().wrap_connector(tcp);
         // The connector's own limit ends with TCP; a handshake that stalls must end too.
         let timed = Timeout::new(tls, self.connect_timeout);
-        let connector = MapResponse::new(timed, Stream::new);
-        Ok(Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(BoxCloneSyncService::new(connector)))
+        Ok(BoxCloneSyncService::new(MapResponse::new(timed, Stream::new)))
     }
 
     fn tls(&self) -> Result<ClientConfig, BoxError> {

@@ -36,7 +36,7 @@ impl Bench {
         let source = Source { environment: BTreeMap::from(set), ..Source::default() };
         let metrics = Arc::new(Metrics::new().unwrap());
         let config = source.load().unwrap().upstream;
-        let upstream = Upstream::new(&config, Clock::default(), metrics).unwrap();
+        let upstream = Upstream::new(&config, None, Clock::default(), metrics).unwrap();
         Self { place: tempfile::tempdir().unwrap(), upstream }
     }
 

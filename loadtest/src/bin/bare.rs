@@ -1,13 +1,14 @@
 //! What does hyper alone cost, answering the same bytes?
 //!
 //! A server with nothing in it: HTTP/1.1 by hyper, one answer for everything. A cached read cannot
-//! be cheaper than this, so `tools/measure.py` states vaultlet's cost as a multiple of it.
+//! be cheaper than this, so `compare` states vaultlet's cost as a multiple of it.
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use http_body_util::Full;
@@ -17,7 +18,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, body::Incoming};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Answers every request with the same bytes, and prints where it listens.
 #[derive(Debug, Parser)]
@@ -26,6 +33,15 @@ struct Options {
     /// Where to listen; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// A socket to listen on instead
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["listen", "cert"])]
+    unix: Option<PathBuf>,
+    /// Certificate chain, PEM: answer with TLS
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// Worker threads; 1 is a runtime of one thread
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -68,24 +84,62 @@ fn run(options: &Options) -> Result<(), String> {
         _ => tokio::runtime::Builder::new_multi_thread(),
     };
     let runtime = runtime.worker_threads(options.threads.max(1)).enable_all().build();
-    runtime.map_err(|e| e.to_string())?.block_on(serve(options.listen, answer))
+    runtime.map_err(|e| e.to_string())?.block_on(serve(options, answer))
 }
 
-async fn serve(address: SocketAddr, answer: Answer) -> Result<(), String> {
-    let said = |e: io::Error| format!("{address}: {e}");
-    let listener = TcpListener::bind(address).await.map_err(said)?;
+async fn serve(options: &Options, answer: Answer) -> Result<(), String> {
+    let acceptor = options.cert.as_deref().zip(options.key.as_deref());
+    let acceptor = acceptor.map(|(cert, key)| acceptor_of(cert, key)).transpose()?;
+    if let Some(path) = &options.unix {
+        let said = |e: io::Error| format!("{}: {e}", path.display());
+        let listener = UnixListener::bind(path).map_err(said)?;
+        let _ = writeln!(io::stdout(), "listening on {}", path.display());
+        loop {
+            let (stream, _) = listener.accept().await.map_err(said)?;
+            tokio::spawn(connection(stream, answer.clone()));
+        }
+    }
+    let said = |e: io::Error| format!("{}: {e}", options.listen);
+    let listener = TcpListener::bind(options.listen).await.map_err(said)?;
     let _ = writeln!(io::stdout(), "listening on {}", listener.local_addr().map_err(said)?);
     loop {
         let (stream, _) = listener.accept().await.map_err(said)?;
         stream.set_nodelay(true).map_err(said)?;
         let answer = answer.clone();
-        let service = service_fn(move |_: Request<Incoming>| {
-            let answer = answer.response();
-            async move { Ok::<_, Infallible>(answer) }
-        });
-        // An error is a connection that went away, and so has nobody to be told.
-        drop(tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service)));
+        match acceptor.clone() {
+            None => drop(tokio::spawn(connection(stream, answer))),
+            Some(acceptor) => drop(tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    connection(stream, answer).await;
+                }
+            })),
+        }
     }
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer) {
+    let service = service_fn(move |_: Request<Incoming>| {
+        let answer = answer.response();
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    // An error is a connection that went away, and so has nobody to be told.
+    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+}
+
+/// TLS as vaultlet speaks it: the same provider, versions and tickets.
+fn acceptor_of(cert: &Path, key: &Path) -> Result<TlsAcceptor, String> {
+    let said = |file: &Path, e: &dyn std::fmt::Display| format!("{}: {e}", file.display());
+    let chain = CertificateDer::pem_file_iter(cert).map_err(|e| said(cert, &e))?;
+    let chain = chain.collect::<Result<_, _>>().map_err(|e| said(cert, &e))?;
+    let own = PrivateKeyDer::from_pem_file(key).map_err(|e| said(key, &e))?;
+    let provider = Arc::new(default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(chain, own)
+        .map_err(|e| said(cert, &e))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 impl Answer {

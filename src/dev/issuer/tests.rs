@@ -59,7 +59,12 @@ async fn neither_side_knows_what_another_cluster_has_made() {
     let (ours, theirs) = (Issuer::start().await.unwrap(), Issuer::start().await.unwrap());
     let foreign = theirs.token(&API, "api-1").unwrap();
     // With our name in it, and a signature that is not ours.
-    let claims = theirs.cluster.key.claims(&ours.uri(), &API, "api-1", Duration::from_hours(1));
+    let claims = theirs.cluster.key.claims(
+        &ours.uri(),
+        (API.namespace, API.name),
+        "api-1",
+        Duration::from_hours(1),
+    );
     let forged = theirs.cluster.key.sign(&claims).unwrap();
     // Signed with our key, and not made by us.
     let unknown = ours.cluster.key.sign(&claims).unwrap();

@@ -12,19 +12,21 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{AUDIENCE, ServiceAccount};
+use super::AUDIENCE;
 
 /// A cluster's key: ECDSA on P-256, which vaultlet and OpenBao's `auth/kubernetes` both take.
-pub(super) struct Key {
+pub struct Key {
     pair: EcdsaKeyPair,
     /// As the API server names its keys: by a digest of the public half.
     id: String,
 }
 
 impl Key {
+    /// A new one.
+    ///
     /// # Errors
     /// The system has no randomness to give.
-    pub(super) fn new() -> Result<Self, String> {
+    pub fn new() -> Result<Self, String> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
             .map_err(|_| "no key can be made: the system has no random numbers to give")?;
         let id = URL_SAFE_NO_PAD.encode(digest(&SHA256, pair.public_key().as_ref()));
@@ -32,7 +34,7 @@ impl Key {
     }
 
     /// The public half, as a JSON Web Key Set (RFC 7517).
-    pub(super) fn published(&self) -> Value {
+    pub fn published(&self) -> Value {
         // Uncompressed (SEC 1, 2.3.3): a four, then both coordinates.
         let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
         let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
@@ -46,7 +48,7 @@ impl Key {
     ///
     /// # Errors
     /// It cannot be encoded.
-    pub(super) fn pem(&self) -> Result<String, String> {
+    pub fn pem(&self) -> Result<String, String> {
         let der: PublicKeyX509Der<'_> =
             self.pair.public_key().as_der().map_err(|_| "the issuer's key cannot be written")?;
         let body = STANDARD.encode(der.as_ref());
@@ -72,11 +74,12 @@ impl Key {
         format!("{one:08x}-{two:04x}-4{three:03x}-8{four:03x}-{five:012x}")
     }
 
-    /// What the token of a pod says (`pkg/serviceaccount/claims.go` of Kubernetes).
-    pub(super) fn claims(
+    /// What the token of a pod of the service account (namespace and name) says, for
+    /// [`AUDIENCE`] (`pkg/serviceaccount/claims.go` of Kubernetes).
+    pub fn claims(
         &self,
         issuer: &str,
-        ServiceAccount { namespace, name, .. }: &ServiceAccount,
+        (namespace, name): (&str, &str),
         pod: &str,
         life: Duration,
     ) -> Value {
@@ -102,7 +105,7 @@ impl Key {
     ///
     /// # Errors
     /// It cannot be signed.
-    pub(super) fn sign(&self, claims: &Value) -> Result<Zeroizing<String>, String> {
+    pub fn sign(&self, claims: &Value) -> Result<Zeroizing<String>, String> {
         let header = json!({ "alg": "ES256", "kid": self.id });
         let [header, claims] = [&header, claims].map(|it| URL_SAFE_NO_PAD.encode(it.to_string()));
         let signed = format!("{header}.{claims}");

@@ -234,7 +234,8 @@ pub async fn with_a_rule_a_static_role_is_kept_until_it_changes() {
         sleep(Duration::from_millis(200)).await;
     }
     assert!((2..=4).contains(&passwords.len()), "{} passwords", passwords.len());
-    // In its last second it is asked for each time, which makes nothing new.
+    // In its last second it is asked for each time, which makes nothing new; and the server, which
+    // looks once in a second for what is due, may be another one late.
     let asked = world.tap.count("GET", &format!("/v1/{STATIC}"));
-    assert!(asked >= 2 && asked * 3 < given, "{asked} times for {given} answers");
+    assert!(asked >= 2 && asked * 2 < given, "{asked} times for {given} answers");
 }

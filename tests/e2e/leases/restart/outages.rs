@@ -101,7 +101,7 @@ async fn with_a_store_for_kv_secrets_are_too() {
     sleep(WRITTEN).await;
     let read = world.caller(&jwt).get(SECRET).await.expect(200);
     assert_eq!(read.value().as_deref(), Some("kept"));
-    sleep(WRITTEN).await;
+    sleep(2 * WRITTEN).await;
     assert!(!holds(&place, b"kept"));
 
     world.start_again_alone().await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::Args;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
@@ -11,10 +11,9 @@ use hyper::header::HeaderValue;
 ///
 /// The token is read from `VAULT_TOKEN` or --token-file, and is never an argument: arguments are
 /// visible to everybody on the machine.
-#[derive(Debug, Parser)]
+#[derive(Debug, Args)]
 #[command(
-    version,
-    after_help = "Example:\n  VAULT_TOKEN=… vaultlet-loadtest --url http://127.0.0.1:8100/v1/secret/data/app \
+    after_help = "Example:\n  VAULT_TOKEN=… vaultlet-loadtest saturate --url http://127.0.0.1:8100/v1/secret/data/app \
                   --connections 32 --duration 10s --pid \"$(pgrep -x vaultlet)\""
 )]
 pub(crate) struct Options {
@@ -122,11 +121,19 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
+    #[derive(Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        options: Options,
+    }
+
     fn plan(arguments: &[&str], token: Option<&str>) -> Result<Plan, String> {
-        let options = Options::try_parse_from([&["vaultlet-loadtest"], arguments].concat());
-        Plan::new(&options.map_err(|e| e.to_string())?, token.map(str::to_owned))
+        let options = Parsed::try_parse_from([&["saturate"], arguments].concat());
+        Plan::new(&options.map_err(|e| e.to_string())?.options, token.map(str::to_owned))
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn store(c: &mut Criterion) {
     for path in &paths {
         let body = wiped(vec![b'x'; 512]);
         let answer = Answer { status: StatusCode::OK, headers: Arc::default(), body };
-        let entry = Entry::new(Arc::new(answer), (now, now), life, store.stamp(path));
+        let entry = Entry::new(answer, (now, now), life, store.stamp(path), None);
         store.put(key(path).to_key(), &Arc::new(entry));
     }
     store.tidy();

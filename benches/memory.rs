@@ -21,6 +21,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tikv_jemallocator::Jemalloc;
 use tokio::io::duplex;
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
@@ -28,6 +29,10 @@ use vaultlet::app::{Embedded, Surroundings};
 use vaultlet::clock::Clock;
 use vaultlet::config::Source;
 use vaultlet::upstream::Carrier;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// What the tokens of all identities begin with.
 const TOKEN: &str = "hvs.CAESIJ2dMzZ0bXo0UlJ4eWJZVlhKcnNpN0hTcVhk";

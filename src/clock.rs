@@ -2,9 +2,9 @@
 //!
 //! Windows are measured on `CLOCK_BOOTTIME`, which goes on while the machine sleeps and does not
 //! jump when the wall clock is set: a paused process serves nothing whose window lapsed meanwhile.
-//! A test moves its own clock by hand; a simulation's moves with its runtime. The wall clock is read only where the upstream names an
-//! instant (`deletion_time`, `expire_time`), to turn it into a duration from now, and for the time
-//! that an audit record shows.
+//! A test moves its own clock by hand; a simulation's moves with its runtime. The wall clock is
+//! read only where the upstream names an instant (`deletion_time`, `expire_time`), to turn it into
+//! a duration from now, and for the time that an audit record shows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -157,7 +157,7 @@ impl Kv {
 
     /// The entry, if it is fresh and proven for `class` within W, and when.
     fn good(&self, question: &Question<'_>, class: Class, now: Time) -> Option<(Arc<Entry>, Time)> {
-        let entry = self.find(question, class).filter(|entry| now < entry.until(None))?;
+        let entry = self.find(question, class).filter(|entry| now < entry.life.until(None))?;
         let window = self.logins.window();
         let proven = entry.proven(class).filter(|proven| now.since(*proven) <= window);
         if let Some(proven) =
@@ -248,7 +248,7 @@ impl Kv {
         };
         let began = self.clock.now();
         let held = self.store.get(question.key(Scope::All));
-        let expired = held.as_ref().is_some_and(|entry| began >= entry.until(None));
+        let expired = held.as_ref().is_some_and(|entry| began >= entry.life.until(None));
         let mut rights = self.rights(question, held.is_some()).await;
         let any = question.directive == Directive::Any;
         // Each turn ends in an answer or in waiting for somebody else's; more than one wait means
@@ -355,14 +355,14 @@ impl Kv {
         let login = self.logins.get(question.fingerprint)?;
         let class = login.class?;
         let entry = self.find(question, class)?;
-        let window = self.logins.window() + entry.grace(trouble);
+        let window = self.logins.window() + entry.life.grace(trouble);
         let believed = self.logins.standing(&login, now) != Standing::Void
             && now.since(login.asked) <= window
             && entry
                 .proven(class)
                 .or_else(|| self.decide(question, class, now).inspect(|at| entry.prove(class, *at)))
                 .is_some_and(|proven| now.since(proven) <= window);
-        if !believed || now >= entry.until(Some(trouble)) {
+        if !believed || now >= entry.life.until(Some(trouble)) {
             return None;
         }
         self.metrics.decided(Decision::Proven);

@@ -37,7 +37,11 @@ impl fmt::Debug for Secret {
 
 /// `bytes` as a body that is wiped when its last clone is dropped.
 pub fn wiped(bytes: Vec<u8>) -> Bytes {
-    Bytes::from_owner(Zeroizing::new(bytes))
+    // What has room to spare would be moved to lose it, and what it leaves behind is not wiped.
+    if bytes.len() < bytes.capacity() {
+        return Bytes::from_owner(Zeroizing::new(bytes));
+    }
+    Bytes::from_owner(Zeroizing::new(bytes.into_boxed_slice()))
 }
 
 /// A caller's Vault token, kept only while a request or an unresolved proof needs it.

@@ -132,7 +132,8 @@ pub struct Errand(Arc<Underway>);
 #[derive(Debug)]
 struct Underway(Arc<Account>);
 
-/// An entry is kept on a tenant's account, until this is dropped.
+/// An entry is kept on a tenant's account, until this is dropped. A clone counts as one more, be
+/// there room or not: it is for the entry that takes this one's place.
 #[derive(Debug)]
 pub struct Charge(Arc<Account>);
 
@@ -232,6 +233,13 @@ impl Errand {
 impl Drop for Underway {
     fn drop(&mut self) {
         self.0.tally().in_flight -= 1;
+    }
+}
+
+impl Clone for Charge {
+    fn clone(&self) -> Self {
+        self.0.tally().entries += 1;
+        Self(Arc::clone(&self.0))
     }
 }
 

@@ -1,8 +1,10 @@
 //! A cached answer: how long it may be served, and to whom.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::generations::Stamp;
 use crate::clock::Time;
@@ -15,7 +17,7 @@ use crate::tenant::Charge;
 #[derive(Debug)]
 pub struct Entry {
     /// What the upstream said.
-    pub answer: Arc<Answer>,
+    pub answer: Answer,
     /// When its request left.
     pub asked: Time,
     /// When it came back.
@@ -24,9 +26,10 @@ pub struct Entry {
     pub life: Life,
     /// The generation it was read under.
     pub stamp: Stamp,
-    proofs: RwLock<Vec<Proof>>,
+    proofs: Mutex<Proofs>,
     refreshing: AtomicBool,
-    charge: OnceLock<Arc<Charge>>,
+    /// On whose account it is kept; `None`: it is not, and goes to who asked alone.
+    charge: Option<Charge>,
 }
 
 /// The instants at which an [`Entry`] stops being good for something. In this order, except that
@@ -53,43 +56,45 @@ struct Proof {
     at: Time,
 }
 
+/// Most entries are read by one class: its proof needs no memory of its own.
+type Proofs = SmallVec<[Proof; 1]>;
+
 /// More classes than this read one secret on one node only where something is wrong; the oldest
 /// proof gives way, and its class asks the upstream again.
 const MOST_PROOFS: usize = 512;
 
 impl Entry {
     /// Without any proof. `times`: when it was asked for, and when it was answered.
-    pub fn new(answer: Arc<Answer>, times: (Time, Time), life: Life, stamp: Stamp) -> Self {
+    pub fn new(
+        answer: Answer,
+        times: (Time, Time),
+        life: Life,
+        stamp: Stamp,
+        charge: Option<Charge>,
+    ) -> Self {
         let (asked, answered) = times;
-        let (proofs, refreshing, charge) = Default::default();
+        let (proofs, refreshing) = Default::default();
         Self { answer, asked, answered, life, stamp, proofs, refreshing, charge }
     }
 
-    /// Keeps it on the account that `charge` is on; `false`: it has one already.
-    pub fn keep_for(&self, charge: Arc<Charge>) -> bool {
-        self.charge.set(charge).is_ok()
-    }
-
-    /// What it is kept on.
-    pub fn charge(&self) -> Option<Arc<Charge>> {
-        self.charge.get().cloned()
+    /// What it is kept on, once more.
+    pub fn charge(&self) -> Option<Charge> {
+        self.charge.clone()
     }
 
     /// The newest proof of `class`.
     pub fn proven(&self, class: Class) -> Option<Time> {
-        let proofs = self.proofs.read().unwrap_or_else(PoisonError::into_inner);
-        proofs.iter().find(|proof| proof.class == class).map(|proof| proof.at)
+        self.lock().iter().find(|proof| proof.class == class).map(|proof| proof.at)
     }
 
     /// All of them.
     pub fn proofs(&self) -> Vec<(Class, Time)> {
-        let proofs = self.proofs.read().unwrap_or_else(PoisonError::into_inner);
-        proofs.iter().map(|proof| (proof.class, proof.at)).collect()
+        self.lock().iter().map(|proof| (proof.class, proof.at)).collect()
     }
 
     /// Adds what the upstream has shown for `class`, unless it has shown it later still.
     pub fn prove(&self, class: Class, at: Time) {
-        let mut proofs = self.proofs.write().unwrap_or_else(PoisonError::into_inner);
+        let mut proofs = self.lock();
         if let Some(proof) = proofs.iter_mut().find(|proof| proof.class == class) {
             proof.at = proof.at.max(at);
             return;
@@ -102,17 +107,19 @@ impl Entry {
 
     /// Withdraws the proof of `class`: the upstream has refused it.
     pub fn disprove(&self, class: Class) {
-        let mut proofs = self.proofs.write().unwrap_or_else(PoisonError::into_inner);
-        proofs.retain(|proof| proof.class != class);
+        self.lock().retain(|proof| proof.class != class);
     }
 
     /// Takes over the proofs of the entry this one replaces: they are of the request, not of what
     /// was answered.
     pub fn inherit(&self, older: &Self) {
-        let proofs = older.proofs.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for Proof { class, at } in proofs {
+        for (class, at) in older.proofs() {
             self.prove(class, at);
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Proofs> {
+        self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the caller is the one to refresh this entry in the background: the first to ask.
@@ -125,21 +132,24 @@ impl Entry {
         self.refreshing.store(false, Ordering::Release);
     }
 
+}
+
+impl Life {
     /// Until when it may be served.
     pub fn until(&self, trouble: Option<Trouble>) -> Time {
         let until = match trouble {
-            None => self.life.fresh,
-            Some(Trouble::Failing) => self.life.stale_if_error,
-            Some(Trouble::Sealed) => self.life.stale_if_sealed,
+            None => self.fresh,
+            Some(Trouble::Failing) => self.stale_if_error,
+            Some(Trouble::Sealed) => self.stale_if_sealed,
         };
-        until.min(self.life.end)
+        until.min(self.end)
     }
 
     /// How long past their window rights to it are believed under `trouble`.
     pub fn grace(&self, trouble: Trouble) -> Duration {
         match trouble {
-            Trouble::Failing => self.life.stale_if_error.since(self.life.fresh),
-            Trouble::Sealed => self.life.stale_if_sealed.since(self.life.fresh),
+            Trouble::Failing => self.stale_if_error.since(self.fresh),
+            Trouble::Sealed => self.stale_if_sealed.since(self.fresh),
         }
     }
 }

@@ -69,13 +69,12 @@ impl Store {
             stale_if_sealed: life.stale_if_sealed.minus(ttl),
             end: life.end,
         };
-        let entry = Entry::new(Arc::new(answer), span, life, self.stamp(&stored.path));
+        let entry = Entry::new(answer, span, life, self.stamp(&stored.path), Some(charge));
         for StoredProof { class, at } in stored.proofs {
             if let Some(at) = times.past(at) {
                 entry.prove(Class::of_bytes(class), at);
             }
         }
-        entry.keep_for(Arc::new(charge));
         self.put(key.to_key(), &Arc::new(entry));
         Some(())
     }
@@ -84,12 +83,12 @@ impl Store {
 impl Entry {
     fn stored(&self, key: &Key, now: &Moment) -> StoredEntry {
         let at = |time| At::of(time, now);
-        let Key { path, namespace, version, scope } = key;
+        let KeyRef { path, namespace, version, scope } = key.to_ref();
         StoredEntry {
             path: path.to_string(),
-            namespace: *namespace,
-            version: *version,
-            scope: match *scope {
+            namespace,
+            version,
+            scope: match scope {
                 Scope::All => StoredScope::All,
                 Scope::Caller(own) => StoredScope::Caller(own),
                 Scope::Class(class) => StoredScope::Class(class.to_bytes()),

@@ -31,9 +31,8 @@ impl World {
             end: Time::NEVER,
         };
         let (status, headers) = (StatusCode::OK, self.store.share(HeaderMap::new()));
-        let answer =
-            Arc::new(Answer { status, headers, body: Bytes::from_static(body.as_bytes()) });
-        Arc::new(Entry::new(answer, (now, now), life, self.store.stamp(path)))
+        let answer = Answer { status, headers, body: Bytes::from_static(body.as_bytes()) };
+        Arc::new(Entry::new(answer, (now, now), life, self.store.stamp(path), None))
     }
 
     fn key(path: &str, version: Option<u32>) -> KeyRef<'_> {
@@ -141,13 +140,13 @@ fn an_older_proof_never_replaces_a_newer_one() {
 fn each_trouble_has_its_own_end_and_none_outlasts_the_secrets() {
     let world = World::new();
     let mut entry = Arc::into_inner(world.entry("kv/data/a", "1")).unwrap();
-    let left = |entry: &Entry, trouble| entry.until(trouble).since(world.clock.now());
+    let left = |entry: &Entry, trouble| entry.life.until(trouble).since(world.clock.now());
 
     assert_eq!(left(&entry, None), 60 * SECOND);
     assert_eq!(left(&entry, Some(Trouble::Failing)), 3660 * SECOND);
     assert_eq!(left(&entry, Some(Trouble::Sealed)), 60 * SECOND);
-    assert_eq!(entry.grace(Trouble::Failing), 3600 * SECOND);
-    assert_eq!(entry.grace(Trouble::Sealed), Duration::ZERO);
+    assert_eq!(entry.life.grace(Trouble::Failing), 3600 * SECOND);
+    assert_eq!(entry.life.grace(Trouble::Sealed), Duration::ZERO);
     entry.life.end = world.clock.now().plus(3 * SECOND);
     for trouble in [None, Some(Trouble::Failing), Some(Trouble::Sealed)] {
         assert_eq!(left(&entry, trouble), 3 * SECOND);

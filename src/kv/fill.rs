@@ -24,7 +24,7 @@ use crate::identity::{Class, denied};
 use crate::metrics::{Decision, Operation, Outcome};
 use crate::request::{Directive, NAMESPACE};
 use crate::secret::Credential;
-use crate::tenant::{Errand, Tenant};
+use crate::tenant::{Charge, Errand, Tenant};
 use crate::upstream::headers::{json, sign, to_keep, to_upstream};
 use crate::upstream::{Ask, Whole, trouble};
 
@@ -169,18 +169,18 @@ impl Kv {
         let now = self.clock.now();
         let life = self.rules.load().life(order.key.path(), found, asked, now, end);
         let headers = self.store.share(headers);
-        let answer = Arc::new(Answer { status, headers, body });
-        let entry = Arc::new(Entry::new(answer, (asked, now), life, stamp));
-        let keep = now < entry.until(None) && self.afford(order, &entry);
-        Fetched::Answer(entry, keep)
+        let answer = Answer { status, headers, body };
+        let charge = if now < life.until(None) { self.afford(order) } else { None };
+        let keep = charge.is_some();
+        let entry = Entry::new(answer, (asked, now), life, stamp, charge);
+        Fetched::Answer(Arc::new(entry), keep)
     }
 
-    /// Whether there is room for `entry`: on the account of whoever ordered it, or else in place of
-    /// the one it renews.
-    fn afford(&self, order: &Order, entry: &Entry) -> bool {
-        let own = self.tenants.charge(order.ask.tenant).map(Arc::new);
+    /// Room for what is fetched, if there is any: on the account of whoever ordered it, or else in
+    /// place of what it renews.
+    fn afford(&self, order: &Order) -> Option<Charge> {
         let renewed = || self.store.get(order.key.to_ref())?.charge();
-        own.or_else(renewed).is_some_and(|charge| entry.keep_for(charge))
+        self.tenants.charge(order.ask.tenant).or_else(renewed)
     }
 
     /// Makes the read in a task of its own: hands the answer to who ordered it, stores it, and

@@ -68,7 +68,7 @@ pub(super) fn reply(
 ) -> Response {
     let mut response = kept(&entry.answer.headers, entry.answer.body.clone(), namespace);
     *response.status_mut() = entry.answer.status;
-    let left = entry.until(None).since(now);
+    let left = entry.life.until(None).since(now);
     label(response.headers_mut(), serving, now.since(entry.asked), left);
     response
 }

@@ -12,7 +12,6 @@ pub(crate) mod outcome;
 mod plan;
 mod report;
 mod run;
-mod stop;
 
 /// How much Vault does a cluster need, and how well does what is there do?
 #[derive(Debug, Parser)]

@@ -15,6 +15,7 @@ use crate::progress::Progress;
 use crate::record::{Log, Recorder};
 use crate::result::Result as Measured;
 use crate::scenario::{Arrivals, Scenario};
+use crate::signals::{INTERRUPTED, unless_stopped};
 
 mod ratio;
 mod table;
@@ -78,8 +79,9 @@ impl Comparison {
         let mut measured = self.begun.clone();
         let played = self.play_all(rounds, stop).await;
         measured.targets = self.targets.iter().map(|target| target.recorder.target()).collect();
-        measured.interrupted =
-            played.err().or_else(|| stop.is_cancelled().then(|| "it was interrupted".to_owned()));
+        // What fails because servers were just being started, or ended, is no news.
+        let interrupted = stop.is_cancelled().then(|| INTERRUPTED.to_owned());
+        measured.interrupted = interrupted.or(played.err());
         measured
     }
 
@@ -137,7 +139,7 @@ impl Comparison {
         if stop.is_cancelled() {
             return Ok(());
         }
-        let stage = Rc::new(Live::start(kind, &self.ground).await?);
+        let stage = Rc::new(unless_stopped(stop, Live::start(kind, &self.ground)).await?);
         let options = Options { time: Time::Real, pods: true };
         let play = Play::new(scenario, &self.cluster, &stage, options, recorder);
         recorder.round();

@@ -173,7 +173,8 @@ impl<S: Stage + 'static> Play<S> {
         progress.end(&self.calls.recorder);
         self.calls.recorder.end(ended, &gauges);
         self.calls.recorder.exhausted(self.calls.stage.exhausted());
-        let ended = self.calls.stage.end(phase).await;
+        // Once it is stopped, nothing is played that would need it undone.
+        let ended = if stop.is_cancelled() { Ok(()) } else { self.calls.stage.end(phase).await };
         self.calls.waves.end();
         outcome.and(ended)
     }

@@ -24,6 +24,7 @@ mod result;
 mod saturate;
 mod scenario;
 mod schedule;
+mod signals;
 mod stage;
 mod text;
 mod verdict;
@@ -36,6 +37,16 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     command::Command::parse().run()
+}
+
+/// Prints `text`. Whoever closes the pipe has seen enough, and that is no failure.
+fn print(text: &str) -> Result<(), String> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(problem) if problem.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("stdout: cannot be written: {problem}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn complain(problem: &str, code: u8) -> ExitCode {

@@ -48,10 +48,11 @@ struct Sides {
     without: Played,
 }
 
-/// Plays `scenario` for each size that is asked for, without what only a real server can show.
+/// Plays `scenario` for each size that is asked for, without what only a real server can show. Once
+/// `stop` is cancelled there are no more sizes than those that were finished.
 ///
 /// # Errors
-/// It cannot be played, or `stop` was cancelled.
+/// It cannot be played.
 pub(crate) fn predict(
     scenario: &Scenario,
     question: &Question,
@@ -67,7 +68,10 @@ pub(crate) fn predict(
         let same = (sample.world.nodes, if question.cores.is_some() { nodes } else { 0 });
         let sides = match played.entry(same) {
             Entry::Occupied(sides) => sides.into_mut(),
-            Entry::Vacant(place) => place.insert(Sides::new(sample, question, stands_for, stop)?),
+            Entry::Vacant(place) => match Sides::new(sample, question, stands_for, stop) {
+                Err(_) if stop.is_cancelled() => break,
+                sides => place.insert(sides?),
+            },
         };
         rows.extend(sides.rows(nodes, stands_for, &question.book));
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 mod begin;
 mod file;
 
-pub(crate) use file::{replace, schema};
+pub(crate) use file::{replace, schema, writable};
 
 /// Of the format that is written here, and the only one that is read.
 pub(crate) const VERSION: u32 = 1;

@@ -3,8 +3,9 @@
 //! A number of connections are kept busy with the same GET, each sending its next request when the
 //! last one is answered. README.md says what such a closed loop can tell and what it cannot.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
+
+use tokio_util::sync::CancellationToken;
 
 mod drive;
 mod options;
@@ -14,7 +15,8 @@ mod tally;
 pub(crate) use options::Options;
 use options::Plan;
 
-use crate::complain;
+use crate::signals::{INTERRUPTED, Signals};
+use crate::{complain, print};
 
 /// Does it, and says what came of it.
 pub(crate) fn run(options: &Options) -> ExitCode {
@@ -22,22 +24,27 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Ok(plan) => plan,
         Err(problem) => return complain(&problem, 2),
     };
-    match load(&plan) {
-        Ok(report) => {
-            let text = if options.json { report.json() } else { report.to_string() };
-            // Whoever closed the pipe has read enough.
-            let _ = writeln!(io::stdout(), "{text}");
-            if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let loaded = Signals::listen().and_then(|Signals { stop, .. }| {
+        let report = load(&plan, &stop)?;
+        let text = if options.json { report.json() } else { report.to_string() };
+        print(&format!("{text}\n"))?;
+        if stop.is_cancelled() {
+            return Err(format!("ended early: {INTERRUPTED}"));
         }
+        Ok(report.failed() == 0)
+    });
+    match loaded {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(problem) => complain(&problem, 1),
     }
 }
 
 /// One thread does all of it: a loader that needs more cores than the server measures itself.
-fn load(plan: &Plan) -> Result<report::Report, String> {
+fn load(plan: &Plan, stop: &CancellationToken) -> Result<report::Report, String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| format!("the runtime did not start: {e}"))?;
-    runtime.block_on(drive::drive(plan))
+    runtime.block_on(drive::drive(plan, stop))
 }

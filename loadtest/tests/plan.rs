@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -71,6 +71,21 @@ fn conditions_are_about_what_is_predicted() {
 }
 
 #[test]
+fn whoever_closes_the_pipe_has_seen_enough() {
+    let directory = TempDir::new().unwrap();
+    fs::write(directory.path().join("right.yaml"), RIGHT).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vaultlet-loadtest"));
+    command.args(["plan", "right.yaml", "--nodes", "1"]).current_dir(&directory);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn what_is_given_wrong_is_said() {
     for (arguments, expected) in [
         (&["none.yaml"][..], "none.yaml"),
@@ -79,6 +94,9 @@ fn what_is_given_wrong_is_said() {
         (&["right.yaml", "--costs", "none.json"], "none.json cannot be read"),
         (&["right.yaml", "--nodes", "0"], "0 is not in 1..=1000000"),
         (&["right.yaml", "--cores=-1"], "a number of cores"),
+        (&["right.yaml", "--out", "none/out.json"], "--out none/out.json: cannot be written"),
+        (&["right.yaml", "--html", "none/page.html"], "--html none/page.html: cannot be written"),
+        (&["--calibrate", "none/costs.json"], "--calibrate none/costs.json: cannot be written"),
         (&[], "SCENARIO"),
     ] {
         let (code, beside, _) = plan(arguments);

@@ -70,6 +70,26 @@ fn ctrl_c_keeps_what_was_measured() {
 }
 
 #[test]
+fn ctrl_c_ends_saturation_with_what_was_counted() {
+    let folder = Folder::new("1s");
+    let url = serve("200 OK");
+    let mut command = folder.command();
+    command.args(["saturate", "--json", "--url", &url, "--connections", "2", "--duration", "1m"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(1));
+
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("ended early: it was interrupted"), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["answers"].as_u64().unwrap() > 10, "{report}");
+    assert!(report["seconds"].as_f64().unwrap() < 10.0, "{report}");
+}
+
+#[test]
 fn a_server_that_is_not_there_is_said_before_anything_is_sent() {
     let folder = Folder::new("1m");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -121,6 +141,16 @@ fn what_makes_no_sense_is_refused() {
         (&["run", "scenario.yaml", "--url", "localhost:1"], true, "not http://HOST:PORT"),
         (&["run", "scenario.yaml", "--url", "http://localhost:1"], false, "VAULT_TOKEN"),
         (&["run", "happens.yaml", "--url", "http://localhost:1"], true, "with `compare` or `plan`"),
+        (
+            &["run", "scenario.yaml", "--url", "http://localhost:1", "--out", "none/result.json"],
+            true,
+            "--out none/result.json: cannot be written: No such file",
+        ),
+        (
+            &["run", "scenario.yaml", "--url", "http://localhost:1", "--html", "."],
+            true,
+            "directory",
+        ),
         (&["run", "none.yaml", "--url", "http://localhost:1"], true, "none.yaml"),
         (
             &["run", "scenario.yaml", "--url", "http://localhost:1", "--hdr", "none/log"],

@@ -9,15 +9,15 @@ use std::rc::Rc;
 use clap::Args;
 
 use super::outcome::Outcome;
-use super::stop;
 use crate::compare::{self, Comparison};
-use crate::complain;
 use crate::conditions::FailIf;
 use crate::drive::{self, Time};
 use crate::live::{Kind, Places};
 use crate::record::Log;
 use crate::result;
 use crate::scenario::{self, Credential, Scenario, Transport};
+use crate::signals::{Signals, unless_stopped};
+use crate::{complain, print};
 
 /// Play a scenario on several servers in turn, which are started for it
 ///
@@ -89,11 +89,15 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     }
     let measured = drive::runtime(Time::Real).and_then(|runtime| {
         runtime.block_on(async {
-            let stop = stop::on_signals()?;
-            let (kinds, rounds) = (plan.kinds, options.rounds);
-            let comparison =
-                Comparison::new(&plan.scenario, plan.places, kinds, plan.log.as_ref()).await?;
-            Ok(comparison.measure(rounds, &stop).await)
+            let signals = Signals::listen()?;
+            let stop = &signals.stop;
+            let measure = async {
+                let comparison =
+                    Comparison::new(&plan.scenario, plan.places, plan.kinds, plan.log.as_ref());
+                let comparison = unless_stopped(stop, comparison).await?;
+                Ok(Box::pin(comparison.measure(options.rounds, stop)).await)
+            };
+            signals.hold(Box::pin(measure)).await
         })
     });
     let measured = match measured {
@@ -101,8 +105,11 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Err(problem) => return complain(&problem, 1),
     };
     let table = compare::table(&measured, &plan.left_out, options.rounds);
-    let _ = io::stdout().write_all(table.as_bytes());
+    let printed = print(&table);
     let mut code = options.outcome.deliver(measured, &plan.conditions);
+    if let Err(problem) = printed {
+        code = complain(&problem, 1);
+    }
     if let Some(file) = &options.markdown
         && let Err(problem) = result::replace(file, table.as_bytes())
     {
@@ -143,6 +150,10 @@ impl Plan {
         }
         let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
         let conditions = options.outcome.conditions(&scenario, &names)?;
+        options.outcome.writable()?;
+        if let Some(file) = &options.markdown {
+            result::writable("--markdown", file)?;
+        }
         let places = Places::find(&kinds, &scenario)?;
         let places = if options.unpinned { places.unpinned() } else { places };
         let log = options.hdr.as_ref().map(|file| {

@@ -1,6 +1,5 @@
 //! What becomes of a result: files, a summary, an exit code. `run`, `compare` and `plan` end here.
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -52,13 +51,22 @@ impl Outcome {
         Ok(conditions)
     }
 
+    /// Tries every file that will be written, before anything is started: what was measured would
+    /// be lost otherwise.
+    pub(crate) fn writable(&self) -> Result<(), String> {
+        for (option, path) in [("--out", &self.out), ("--html", &self.html)] {
+            path.as_ref().map_or(Ok(()), |path| result::writable(option, path))?;
+        }
+        Ok(())
+    }
+
     /// Adds objectives and conditions to what was measured, writes the files, prints the summary.
     /// What cannot be written is said after the summary, so nothing that was measured is lost.
     pub(crate) fn deliver(&self, mut result: Measured, conditions: &[FailIf]) -> ExitCode {
         result.version = result::VERSION;
         result.objectives = objectives::of(&result.targets);
         result.conditions = conditions.iter().map(|condition| condition.judge(&result)).collect();
-        let printed = io::stdout().write_all(text::summary(&result, text::colours()).as_bytes());
+        let printed = crate::print(&text::summary(&result, text::colours()));
         let mut problems: Vec<String> = [
             self.out.as_ref().map(|path| result.write(path)),
             self.html.as_ref().map(|path| report::write(&result, path)),
@@ -67,9 +75,7 @@ impl Outcome {
         .flatten()
         .filter_map(Result::err)
         .collect();
-        if let Err(problem) = printed {
-            problems.push(format!("stdout: the summary cannot be written: {problem}"));
-        }
+        problems.extend(printed.err());
         problems.extend(result.interrupted.iter().map(|why| format!("ended early: {why}")));
         problems.extend(result.conditions.iter().filter_map(complaint));
         for problem in &problems {

@@ -1,20 +1,18 @@
 //! How much Vault does a cluster need?
 
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use tokio_util::sync::CancellationToken;
 
 use super::outcome::Outcome;
-use super::stop;
 use crate::cluster::Cluster;
-use crate::complain;
 use crate::conditions::FailIf;
 use crate::plan::{self, Book, Question};
-use crate::result::{self, Plan, Result as Measured};
+use crate::result::{self, Result as Measured};
 use crate::scenario::{self, Scenario};
+use crate::signals::{INTERRUPTED, Signals};
+use crate::{complain, print};
 
 /// Say how much Vault a cluster needs, with vaultlet and without
 ///
@@ -54,6 +52,9 @@ pub(crate) struct Options {
 /// Does it.
 pub(crate) fn run(options: &Options) -> ExitCode {
     if let Some(file) = &options.calibrate {
+        if let Err(problem) = result::writable("--calibrate", file) {
+            return complain(&problem, 2);
+        }
         return match calibrate(file) {
             Ok(()) => ExitCode::SUCCESS,
             Err(problem) => complain(&problem, 1),
@@ -75,9 +76,9 @@ fn cores(text: &str) -> Result<f64, String> {
 }
 
 fn calibrate(file: &Path) -> Result<(), String> {
-    let book = plan::calibrated(&Book::shipped()?)?;
+    let book = plan::calibrated(&Book::shipped()?, &Signals::listen()?)?;
     result::replace(file, book.text()?.as_bytes())?;
-    writeln!(io::stdout(), "{}: {}", file.display(), book.from).map_err(|e| e.to_string())
+    print(&format!("{}: {}\n", file.display(), book.from))
 }
 
 /// A plan that can be made.
@@ -94,39 +95,31 @@ impl Asked {
         // They are about what `compare` measures, and may name any of its targets.
         scenario.fail_if.clear();
         let conditions = options.outcome.conditions(&scenario, &["direct", "vaultlet"])?;
+        options.outcome.writable()?;
         let book = options.costs.as_deref().map_or_else(Book::shipped, Book::read)?;
         let nodes = options.nodes.clone();
         let question = Question { nodes, cores: options.cores, book };
         Ok(Self { scenario, question, conditions })
     }
 
+    /// What is finished when it is interrupted is an answer too.
     fn answer(&self, verify: bool) -> Result<Measured, String> {
-        let signals = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .map_err(|e| format!("the runtime did not start: {e}"))?;
-        let stop = signals.block_on(async { stop::on_signals() })?;
+        let signals = Signals::listen()?;
+        let stop = &signals.stop;
         let mut measured = Measured::begin(&self.scenario, &Cluster::new(&self.scenario));
-        let mut plan = plan::predict(&self.scenario, &self.question, &stop)?;
-        measured.targets = plan::predicted(&self.scenario, &self.question, &stop, verify)?;
-        if verify {
-            measured.targets = self.verify(&mut plan, &measured.targets, &stop)?;
+        let mut plan = plan::predict(&self.scenario, &self.question, stop)?;
+        match plan::predicted(&self.scenario, &self.question, stop, verify) {
+            Err(_) if stop.is_cancelled() => measured.interrupted = Some(INTERRUPTED.to_owned()),
+            Ok(predicted) if verify => {
+                let found = plan::measure(&self.scenario, &signals)?;
+                for (predicted, measured) in predicted.iter().zip(&found.targets) {
+                    plan.checks.extend(plan::checks(predicted, measured));
+                }
+                (measured.targets, measured.interrupted) = (found.targets, found.interrupted);
+            }
+            predicted => measured.targets = predicted?,
         }
         measured.plan = Some(plan);
-        Ok(measured)
-    }
-
-    fn verify(
-        &self,
-        plan: &mut Plan,
-        predicted: &[result::Target],
-        stop: &CancellationToken,
-    ) -> Result<Vec<result::Target>, String> {
-        let measured = plan::measure(&self.scenario, stop)?;
-        for (predicted, measured) in predicted.iter().zip(&measured) {
-            plan.checks.extend(plan::checks(predicted, measured));
-        }
         Ok(measured)
     }
 

@@ -1,6 +1,5 @@
 //! What does a result look like, and what is in it?
 
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,11 +42,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn print(text: &str) -> ExitCode {
-    match io::stdout().write_all(text.as_bytes()) {
-        // `report --schema | head`: whoever closes the pipe has seen enough.
-        Err(problem) if problem.kind() != io::ErrorKind::BrokenPipe => {
-            crate::complain(&format!("stdout: cannot be written: {problem}"), 1)
-        }
-        _ => ExitCode::SUCCESS,
+    match crate::print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => crate::complain(&problem, 1),
     }
 }

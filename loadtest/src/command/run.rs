@@ -11,7 +11,6 @@ use hyper::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::outcome::Outcome;
-use super::stop;
 use crate::cluster::Cluster;
 use crate::complain;
 use crate::conditions::FailIf;
@@ -21,6 +20,7 @@ use crate::progress::Progress;
 use crate::record::{Log, Recorder};
 use crate::result::Result as Measured;
 use crate::scenario::{self, Happening, Scenario};
+use crate::signals::{INTERRUPTED, Signals, unless_stopped};
 use crate::wire::{self, Address, Pool};
 
 /// Play a scenario against a server that is there
@@ -110,6 +110,7 @@ impl Run {
             (None, None) => return Err("no server: give --url or --unix".to_owned()),
         };
         let conditions = options.outcome.conditions(&scenario, &[&address.to_string()])?;
+        options.outcome.writable()?;
         let token = match &options.token_file {
             Some(file) => fs::read_to_string(file).map_err(|e| {
                 format!("--token-file {}: {e}; name a file that holds a token", file.display())
@@ -132,9 +133,9 @@ impl Run {
     }
 
     async fn measure(&self) -> Result<Measured, String> {
+        let stop = Signals::listen()?.stop;
         let pool = Pool::new(vec![self.address.clone()], wire::TIMEOUT);
-        pool.probe().await?;
-        let stop = stop::on_signals()?;
+        unless_stopped(&stop, pool.probe()).await?;
         let cluster = Rc::new(Cluster::new(&self.scenario));
         let recorder =
             Rc::new(Recorder::new(&self.address.to_string(), &self.scenario, Time::Real));
@@ -150,7 +151,7 @@ impl Run {
                 .await;
         measured.targets.push(recorder.target());
         measured.interrupted =
-            played.err().or_else(|| stop.is_cancelled().then(|| "it was interrupted".to_owned()));
+            played.err().or_else(|| stop.is_cancelled().then(|| INTERRUPTED.to_owned()));
         Ok(measured)
     }
 }

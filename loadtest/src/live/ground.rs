@@ -1,6 +1,7 @@
 //! What do all targets of a run stand on? A world, made once: the files of an OpenBao that holds
 //! it, the database, and what each pod shows.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -44,8 +45,10 @@ impl Ground {
         places: Places,
     ) -> Result<Self, String> {
         let core = places.cores.map(|cores| cores.rest);
-        let postgres = places.postgres.as_deref();
-        let postgres = postgres.map(|programs| Postgres::start(programs, core)).transpose()?;
+        let postgres = match &places.postgres {
+            Some(programs) => Some(Postgres::start(programs, core).await?),
+            None => None,
+        };
         let passes = Passes::new()?;
         // It may take every core, as nothing is measured yet.
         let mut server = OpenBao::create(&places.bao, None).await?;
@@ -122,7 +125,10 @@ pub(super) fn directory() -> Result<TempDir, String> {
 fn copy(from: &Path, to: &PathBuf) -> Result<(), String> {
     let problem =
         |why: &dyn std::fmt::Display| format!("{} cannot be copied: {why}", from.display());
-    let done = Command::new("cp").arg("-R").arg(from).arg(to).output().map_err(|e| problem(&e))?;
+    let mut copy = Command::new("cp");
+    // Ctrl-C in a terminal is for this program.
+    let done =
+        copy.arg("-R").arg(from).arg(to).process_group(0).output().map_err(|e| problem(&e))?;
     if done.status.success() {
         return Ok(());
     }

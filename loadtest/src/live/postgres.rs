@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::process::Process;
@@ -28,8 +28,8 @@ pub(super) struct Postgres {
 }
 
 impl Postgres {
-    /// Starts one with nothing in it. Waits on this thread: nothing else happens yet.
-    pub(super) fn start(programs: &Path, core: Option<usize>) -> Result<Self, String> {
+    /// Starts one with nothing in it.
+    pub(super) async fn start(programs: &Path, core: Option<usize>) -> Result<Self, String> {
         let home = ground::directory()?;
         let programs = runnable(programs, home.path())?;
         let password = Zeroizing::new(format!("{:032x}", fastrand::u128(..)));
@@ -41,7 +41,8 @@ impl Postgres {
             let log = home.path().join("log");
             let command = server(&programs, home.path(), port);
             let mut process = Process::start(command, &log, Signal::QUIT, core)?;
-            outcome = answers(&programs, port, &password, &mut process).map(|()| (process, port));
+            let answered = answers(&programs, port, &password, &mut process).await;
+            outcome = answered.map(|()| (process, port));
             if outcome.is_ok() {
                 break;
             }
@@ -125,7 +126,7 @@ fn unprivileged(program: &Path, home: &Path) -> Command {
 }
 
 /// Waits until it answers.
-fn answers(
+async fn answers(
     programs: &Path,
     port: u16,
     password: &str,
@@ -150,13 +151,17 @@ fn answers(
                 "PostgreSQL did not answer within {PATIENCE:?}. It said: {said:?}"
             ));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        sleep(Duration::from_millis(20)).await;
     }
 }
 
 fn run(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().display().to_string();
-    let output = command.output().map_err(|e| format!("{program} cannot be started: {e}"))?;
+    // Ctrl-C in a terminal is for this program.
+    let output = command
+        .process_group(0)
+        .output()
+        .map_err(|e| format!("{program} cannot be started: {e}"))?;
     if output.status.success() {
         return Ok(());
     }

@@ -20,6 +20,7 @@ use crate::live::{Ground, Kind as Server, Live, Places};
 use crate::model::Kind;
 use crate::result::Result as Measured;
 use crate::scenario::Scenario;
+use crate::signals::{Signals, unless_stopped};
 use crate::stage::Stage as _;
 
 const SCENARIO: &str = include_str!("calibrate.yaml");
@@ -31,17 +32,19 @@ const REQUESTS: u32 = 1000;
 ///
 /// # Errors
 /// A server does not start, or refuses something.
-pub(crate) fn calibrated(book: &Book) -> Result<Book, String> {
+pub(crate) fn calibrated(book: &Book, signals: &Signals) -> Result<Book, String> {
     let scenario = read(SCENARIO)?;
     let places = Places::find(&[Server::Direct], &scenario)?.unpinned();
     let runtime = drive::runtime(Time::Real)?;
-    let costs = runtime.block_on(async {
+    let ask = async {
         let cluster = Rc::new(Cluster::new(&scenario));
         let ground = Rc::new(Ground::lay(&scenario, &cluster, places).await?);
         let live = Live::start(Server::Direct, &ground).await?;
         let mut asking = Asking { live, token: String::new(), leases: Vec::new() };
         asking.all(&cluster).await
-    })?;
+    };
+    // Half of a calibration is none.
+    let costs = runtime.block_on(signals.hold(unless_stopped(&signals.stop, ask)))?;
     let machine = Measured::begin(&scenario, &Cluster::new(&scenario)).machine;
     let from = format!(
         "`vaultlet-loadtest plan --calibrate FILE`: CPU time of an OpenBao for {REQUESTS} requests \
@@ -49,7 +52,7 @@ pub(crate) fn calibrated(book: &Book) -> Result<Book, String> {
     );
     // A tenth of a microsecond is more than can be told.
     let costs = costs.into_iter().map(|(kind, cost)| (kind, (cost * 10.0).round() / 10.0));
-    Book::new(from, costs.collect(), weigh::weigh(book)?)
+    Book::new(from, costs.collect(), weigh::weigh(book, signals)?)
 }
 
 /// A scenario that this program brings along.

@@ -11,6 +11,7 @@ use crate::progress::Progress;
 use crate::record::Recorder;
 use crate::result::Target;
 use crate::scenario::Scenario;
+use crate::signals::INTERRUPTED;
 
 /// All that is known afterwards.
 #[derive(Clone, Debug)]
@@ -44,7 +45,7 @@ pub(crate) fn play(
         for phase in 0..scenario.phases.len() {
             play.phase(phase, &|_| None, &Progress::silent(), stop).await?;
             if stop.is_cancelled() {
-                return Err("it was interrupted".to_owned());
+                return Err(INTERRUPTED.to_owned());
             }
             held.extend(vaultlet.then(|| model.held().per_node(scenario.world.nodes)));
         }

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::drive::{self, Time};
 use crate::live::{Ground, Kind, Live, Places};
 use crate::model::{Held, Model};
+use crate::signals::{Signals, unless_stopped};
 use crate::stage::Stage;
 
 const SCENARIO: &str = include_str!("weigh.yaml");
@@ -24,12 +25,12 @@ const SCENARIO: &str = include_str!("weigh.yaml");
 ///
 /// # Errors
 /// A server does not start, or refuses something.
-pub(super) fn weigh(book: &Book) -> Result<Weights, String> {
+pub(super) fn weigh(book: &Book, signals: &Signals) -> Result<Weights, String> {
     let scenario = read(SCENARIO)?;
     let cluster = Rc::new(Cluster::new(&scenario));
     let places = Places::find(&[Kind::Vaultlet], &scenario)?.unpinned();
     let (mut cpu, mut resident) = (Vec::new(), Vec::new());
-    drive::runtime(Time::Real)?.block_on(async {
+    let weigh = async {
         let ground = Rc::new(Ground::lay(&scenario, &cluster, places).await?);
         let live = Live::start(Kind::Vaultlet, &ground).await?;
         for step in Step::ALL {
@@ -42,8 +43,9 @@ pub(super) fn weigh(book: &Book) -> Result<Weights, String> {
             cpu.push(used);
             resident.push(super::count(bytes));
         }
-        Ok::<_, String>(())
-    })?;
+        Ok(())
+    };
+    drive::runtime(Time::Real)?.block_on(signals.hold(unless_stopped(&signals.stop, weigh)))?;
     let held: Vec<Held> = drive::runtime(Time::Paused)?.block_on(async {
         let upstream = book.upstream(None, 1.0);
         let model = Model::start(&scenario, &cluster, true, upstream).await?;

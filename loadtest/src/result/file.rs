@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use rustix::fs::{Access, access};
 use tempfile::NamedTempFile;
 
 use super::{Result as Measured, VERSION};
@@ -52,6 +53,24 @@ pub(crate) fn schema() -> String {
     format!("{:#}\n", schemars::schema_for!(Measured).to_value())
 }
 
+/// Whether [`replace`] could write there now; `option` is what named it.
+pub(crate) fn writable(option: &str, path: &Path) -> Result<(), String> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let tried = match fs::metadata(&path) {
+        Ok(there) if there.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
+        // Opening a pipe waits for its reader.
+        Ok(there) if !there.is_file() => access(&path, Access::WRITE_OK).map_err(Into::into),
+        _ => NamedTempFile::new_in(directory_of(&path)).map(drop),
+    };
+    tried.map_err(|problem| {
+        format!(
+            "{option} {}: cannot be written: {problem}; nothing was started; \
+             name a file in a directory that exists and may be written to",
+            path.display()
+        )
+    })
+}
+
 /// Puts `content` in the place of what is at `path`. A link is followed: it stays one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -66,18 +85,21 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), String> {
         // A pipe or a device, as `/dev/stdout`: nothing to be renamed over.
         return fs::write(&path, content).map_err(|problem| complain(&problem));
     }
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
     let beside = || -> std::io::Result<()> {
-        let mut file = NamedTempFile::new_in(directory)?;
+        let mut file = NamedTempFile::new_in(directory_of(&path))?;
         file.write_all(content)?;
         file.as_file().sync_all()?;
         readable(file.path())?;
         file.persist(&path).map(drop).map_err(|failed| failed.error)
     };
     beside().map_err(|problem| complain(&problem))
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// A temporary file is its owner's alone; a report is for whoever may look into the directory.

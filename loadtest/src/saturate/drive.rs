@@ -16,11 +16,13 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::options::Plan;
 use super::report::Report;
 use super::tally::{Cached, Tally};
 use crate::cpu::Used;
+use crate::signals::unless_stopped;
 
 /// Between a failure and the next attempt on that connection: a server that is away should not be
 /// measured by how fast it can be knocked at.
@@ -29,12 +31,12 @@ const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// How long an answer may take past the end of the run, before it counts as broken.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs `plan`. Every connection is open before the clock starts.
-pub(crate) async fn drive(plan: &Plan) -> Result<Report, String> {
+/// Runs `plan`, until `stop` is cancelled. Every connection is open before the clock starts.
+pub(crate) async fn drive(plan: &Plan, stop: &CancellationToken) -> Result<Report, String> {
     let request = request(plan)?;
     let mut open = Vec::new();
     for _ in 0..plan.connections {
-        open.push(connect(&plan.authority).await?);
+        open.push(unless_stopped(stop, connect(&plan.authority)).await?);
     }
 
     let before = plan.pid.map(Used::by).transpose()?;
@@ -51,7 +53,8 @@ pub(crate) async fn drive(plan: &Plan) -> Result<Report, String> {
         tasks.spawn_local(keep_busy(run.clone(), connection));
     }
     // Each task ends by itself; one that is still waiting then waits for a server that hangs.
-    if tokio::time::timeout_at(run.end + GRACE, tasks).await.is_err() {
+    let tasks = tokio::time::timeout_at(run.end + GRACE, tasks);
+    if let Some(Err(_)) = stop.run_until_cancelled(tasks).await {
         run.tally.borrow_mut().broke("no answer within 5 s of the end of the run".into());
     }
     let elapsed = started.elapsed();

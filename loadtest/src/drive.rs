@@ -184,6 +184,7 @@ impl<S: Stage + 'static> Play<S> {
         let landed = self.tasks.run_until(self.calls.landed());
         let landed = tokio::time::timeout(GRACE, landed);
         let _ = stop.run_until_cancelled(landed).await;
+        self.calls.recorder.close();
     }
 
     /// Starts the pods that run from the beginning, and waits until they have what they need.

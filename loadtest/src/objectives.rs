@@ -3,7 +3,7 @@
 //! - retrieval: 99 % of the secrets read were there within 50 ms.
 //! - generation: 99 % of the leases that the upstream made were there within 200 ms. One that came
 //!   from memory was not made.
-//! - availability: 99.99 % of requests got a good answer: whole, and neither 5xx nor 429.
+//! - availability: 99.99 % of requests got a good answer (`result::is_good`).
 //! - rotation: above 99 % of renewals, and of leases read anew, succeeded (2xx).
 //!
 //! The first two are about answers, the others about requests: one without an answer is neither
@@ -25,9 +25,12 @@ pub(crate) fn of(targets: &[Target]) -> Vec<Objective> {
 fn of_one(target: &Target) -> [Objective; 4] {
     let phases = &target.phases;
     let paced = || phases.iter().filter(|phase| !phase.saturated);
-    let reads = Sum::of(paced(), &["read"], Kind::good, |kind| kind.within_50ms);
+    let good = |phase: &Phase| phase.good(Some("read"));
+    let quick = Sum::of(paced(), &["read"], |_| 0, |kind| kind.within_50ms).good;
+    let reads = Sum { good: quick, all: paced().map(good).sum() };
     let made = Sum::of(paced(), &["lease"], |kind| kind.fetched, |kind| kind.fetched_within_200ms);
-    let all = Sum::of(phases, &[], Kind::ended, Kind::good);
+    let good = phases.iter().map(|phase| phase.good(None)).sum();
+    let all = Sum { good, ..Sum::of(phases, &[], Kind::ended, |_| 0) };
     let successes = |kind: &Kind| kind.counted(|status| (200..300).contains(&status));
     let rotations = Sum::of(phases, &["lease", "renew"], Kind::ended, successes);
     [
@@ -121,9 +124,9 @@ mod tests {
     #[test]
     fn each_is_about_its_own_requests() {
         let good = [
-            ("read", kind(&[(200, 9_900), (404, 100)], 0, 9_900, (0, 0))),
-            ("lease", kind(&[(200, 99), (403, 1)], 0, 0, (10, 10))),
-            ("renew", kind(&[(200, 100)], 0, 0, (100, 0))),
+            ("read", kind(&[(200, 10_000)], 0, 9_900, (0, 0))),
+            ("lease", kind(&[(200, 100)], 0, 0, (10, 10))),
+            ("renew", kind(&[(200, 99), (403, 1)], 0, 0, (100, 0))),
         ];
         let met = judged(false, &good);
         let measured: Vec<_> = met.iter().map(|(_, measured)| measured.as_str()).collect();
@@ -142,9 +145,30 @@ mod tests {
     }
 
     #[test]
-    fn refusals_to_serve_are_not_good() {
-        let throttled = [("read", kind(&[(200, 9_998), (429, 2)], 0, 9_998, (0, 0)))];
-        assert_eq!(judged(false, &throttled)[2].0, Some(false));
+    fn what_is_refused_is_not_good_unless_it_had_to_be_expected() {
+        for (name, status, expected) in [
+            ("read", 204, true),
+            ("read", 403, false),
+            ("read", 404, false),
+            ("read", 429, false),
+            ("write", 400, false),
+            ("login", 400, false),
+            ("lease", 403, false),
+            ("renew", 400, true),
+            ("renew", 403, true),
+            ("renew", 404, true),
+            ("renew", 429, false),
+            ("renew", 503, false),
+            ("other", 404, true),
+            ("other", 403, false),
+        ] {
+            let judged = judged(false, &[(name, kind(&[(200, 98), (status, 2)], 0, 98, (0, 0)))]);
+
+            assert_eq!(judged[2].0, Some(expected), "{name} {status}");
+        }
+        // They are neither quick nor slow.
+        let refused = [("read", kind(&[(200, 98), (403, 2)], 0, 98, (0, 0)))];
+        assert_eq!(judged(false, &refused)[0].1, "100 % of 98");
     }
 
     #[test]

@@ -104,6 +104,12 @@ pub(crate) fn predicted(
     Ok(vec![target(false)?, target(true)?])
 }
 
+/// How many nodes are behind what `direct` and `vaultlet` measure: see [`predicted`].
+pub(crate) fn played(scenario: &Scenario, whole: bool) -> u32 {
+    let nodes = scenario.world.nodes;
+    if whole { nodes } else { sample::of(scenario, nodes).world.nodes }
+}
+
 impl Sides {
     fn new(
         scenario: Scenario,

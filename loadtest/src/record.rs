@@ -87,6 +87,16 @@ impl Recorder {
         self.state.borrow_mut().log = Some(log);
     }
 
+    /// A round is over: what came in a second that was not whole yet is in the log too.
+    pub(crate) fn close(&self) {
+        let (now, mut state) = (Instant::now(), self.state.borrow_mut());
+        state.roll(&self.name, now);
+        let State { phases, seconds, log, .. } = &*state;
+        if let (Some(log), Some((kinds, length))) = (log, seconds.rest(now)) {
+            log.second(kinds, length, tag(&self.name, phases));
+        }
+    }
+
     /// Another round begins: the seconds are those of the last one.
     pub(crate) fn round(&self) {
         let mut state = self.state.borrow_mut();
@@ -108,6 +118,7 @@ impl Recorder {
         let mut state = self.state.borrow_mut();
         state.phases[phase].end(now, gauges, generator::Cpu::now(self.time));
         state.roll(&self.name, now);
+        state.seconds.gauged(gauges);
     }
 
     /// A request of the phase that is being played should be sent at `intended`.
@@ -139,7 +150,7 @@ impl Recorder {
         let cached = outcome.as_ref().ok().map(|answer| Cached::of(&answer.headers));
         state.phases[phase].ended(ticket.kind, latency, outcome, cached);
         let State { seconds, log, .. } = &mut *state;
-        seconds.ended(ticket.kind, latency, outcome, cached, log.is_some());
+        seconds.ended(phase, ticket.kind, latency, outcome, cached, log.is_some());
     }
 
     /// Nobody waits for its answer any more, and it counts for nothing.
@@ -209,12 +220,17 @@ impl State {
     /// Ends the second that was, if it is over.
     fn roll(&mut self, target: &str, now: Instant) {
         let Self { phases, seconds, log, .. } = self;
-        seconds.roll(now, |second, kinds| {
+        seconds.roll(now, |kinds| {
             if let Some(log) = log {
-                log.second(target, &phases[second.phase].name, kinds);
+                log.second(kinds, Duration::from_secs(1), tag(target, phases));
             }
         });
     }
+}
+
+/// What a log calls a phase.
+fn tag(target: &str, phases: &[phase::Phase]) -> impl Fn(usize) -> String {
+    move |phase| format!("{target}/{}", phases[phase].name)
 }
 
 impl Failed {
@@ -235,9 +251,8 @@ impl From<Failure> for Failed {
     }
 }
 
-/// Whether it does the caller no good: no whole answer, or one that means "not now".
-pub(crate) fn failed(outcome: &Result<Answer, Failed>) -> bool {
-    outcome
-        .as_ref()
-        .map_or(true, |answer| answer.status.is_server_error() || answer.status.as_u16() == 429)
+/// Whether it does the caller no good.
+pub(crate) fn failed(kind: Kind, outcome: &Result<Answer, Failed>) -> bool {
+    let good = |answer: &Answer| result::is_good(kind.name(), answer.status.as_u16());
+    !outcome.as_ref().is_ok_and(good)
 }

@@ -100,6 +100,18 @@ impl Phase {
             .map(|(_, kind)| kind)
     }
 
+    /// Good answers of one kind, or of all together: see [`is_good`].
+    pub(crate) fn good(&self, kind: Option<&str>) -> u64 {
+        let kinds = self.kinds.iter().filter(|(name, _)| kind.is_none_or(|kind| kind == *name));
+        kinds.map(|(name, of)| of.counted(|status| is_good(name, status))).sum()
+    }
+
+    /// Requests of all kinds without a good answer.
+    pub(crate) fn failed(&self) -> u64 {
+        let ended: u64 = self.kinds(None).map(Kind::ended).sum();
+        ended.saturating_sub(self.good(None))
+    }
+
     /// Whole answers per second.
     pub(crate) fn rate(&self) -> Option<f64> {
         share(self.kinds(None).map(|kind| kind.answered).sum(), self.seconds)
@@ -112,6 +124,19 @@ impl Phase {
     }
 }
 
+/// Whether whoever sent a request of this kind has what they wanted, or what they had to expect.
+///
+/// Pods may do all that they do, so a refusal is a failure. But a renewal asks whether something
+/// still lives, and no is an answer; and what `other` requests ask for is a log's, which may have
+/// asked for what is not there.
+pub(crate) fn is_good(kind: &str, status: u16) -> bool {
+    match kind {
+        "renew" => status < 400 || matches!(status, 400 | 403 | 404),
+        "other" => status < 400 || status == 404,
+        _ => status < 400,
+    }
+}
+
 /// Requests of one kind.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
 pub(crate) struct Kind {
@@ -121,11 +146,12 @@ pub(crate) struct Kind {
     pub(crate) answered: u64,
     /// By status.
     pub(crate) statuses: BTreeMap<u16, u64>,
-    /// Without a whole answer, by reason: `connect`, `broken`, `timed out`.
+    /// Without a whole answer, by reason: `connect`, `broken`, `timed out`, `not started`.
     pub(crate) broken: BTreeMap<String, u64>,
     /// By `X-Cache`, in lower case, and `stale` for a hit that says so; `none` without it.
     pub(crate) cached: BTreeMap<String, u64>,
-    /// Good answers within 50 ms of the intended time; good is every status but 5xx and 429.
+    /// Good answers within 50 ms of the intended time; good is a status below 400, for `renew` 400,
+    /// 403 and 404 too, and for `other` 404.
     pub(crate) within_50ms: u64,
     /// Good answers that did not come from memory,
     pub(crate) fetched: u64,
@@ -142,11 +168,6 @@ impl Kind {
     /// Requests that came to an end: answered, or broken.
     pub(crate) fn ended(&self) -> u64 {
         self.answered + self.broken.values().sum::<u64>()
-    }
-
-    /// Answers of every status but 5xx and 429.
-    pub(crate) fn good(&self) -> u64 {
-        self.counted(|status| status < 500 && status != 429)
     }
 
     /// Answers of the statuses that are `wanted`.
@@ -184,7 +205,7 @@ pub(crate) struct Second {
     /// Index into the target's phases.
     pub(crate) phase: usize,
     pub(crate) answered: u64,
-    /// Without a whole answer, or with 5xx or 429.
+    /// Without a good answer.
     pub(crate) failed: u64,
     pub(crate) hits: u64,
     /// Requests that reached the upstream; `None` where that is not known.
@@ -274,10 +295,12 @@ pub(crate) struct Check {
     /// `upstream per second`, `hit ratio`, `leases`.
     pub(crate) figure: String,
     pub(crate) predicted: f64,
-    pub(crate) measured: f64,
+    /// `None`: the server does not say.
+    pub(crate) measured: Option<f64>,
     /// By how much the prediction may be off: 0.05.
     pub(crate) within: f64,
-    pub(crate) holds: bool,
+    /// `None`: too few requests happened to tell.
+    pub(crate) holds: Option<bool>,
 }
 
 /// So much of it; `None` of nothing.

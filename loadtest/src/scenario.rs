@@ -223,8 +223,9 @@ pub(crate) enum Arrivals {
     Share { phase: String, share: f64, poisson: bool },
     /// Closed loop, for ceilings: each connection sends its next request when the last is answered.
     Saturate { connections: u32 },
-    /// What an access log recorded, `speed` times as fast.
-    Replay { file: PathBuf, speed: f64 },
+    /// What an access log recorded, `speed` times as fast. `writes`: a server that is there may be
+    /// sent what changes it, too.
+    Replay { file: PathBuf, speed: f64, writes: bool },
 }
 
 /// What happens besides, from the phase's begin.

@@ -107,7 +107,7 @@ pub(crate) fn of(
             let lots = Lots::new(world, cluster, lot::stream(scenario.seed, &[seed[0], 1]));
             boxed(lots.map(|lots| lots.at(iter::repeat(Duration::ZERO), seats)))
         }
-        Arrivals::Replay { file, speed } => {
+        Arrivals::Replay { file, speed, .. } => {
             let hosts = lot::stream(scenario.seed, &[seed[0], 1]);
             let replay = replay::arrivals(file, *speed, seats, hosts)?;
             let duration = *duration;

@@ -61,7 +61,7 @@ fn phases(targets: &[Target]) -> Table {
     for target in targets {
         for phase in &target.phases {
             let read = phase.kinds.get("read").map(|kind| kind.latency).filter(|one| one.count > 0);
-            let failed: u64 = phase.kinds(None).map(|kind| kind.ended() - kind.good()).sum();
+            let failed = phase.failed();
             let some = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
             let colour = if failed > 0 { Colour::Bad } else { Colour::None };
             #[expect(clippy::cast_precision_loss, reason = "a size to three digits")]
@@ -126,9 +126,12 @@ fn checks(plan: &Plan) -> Table {
             (check.phase.clone(), Colour::None),
             (check.figure.clone(), Colour::None),
             (written(check.predicted), Colour::None),
-            (written(check.measured), Colour::None),
+            (check.measured.map_or("-".to_owned(), written), Colour::None),
             (amount::percent(check.within), Colour::None),
-            verdict_of(Some(check.holds), "holds", "off"),
+            match check.holds {
+                None => ("too few to tell".to_owned(), Colour::None),
+                holds => verdict_of(holds, "holds", "off"),
+            },
         ]);
     }
     table

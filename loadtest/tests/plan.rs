@@ -67,7 +67,10 @@ fn conditions_are_about_what_is_predicted() {
         let (code, beside, _) = plan(&["right.yaml", "--nodes", "2", "--fail-if", condition]);
 
         assert_eq!(code, Some(expected), "{condition}: {beside}");
+        assert!(!beside.contains("2 nodes played"), "{beside}");
     }
+    let (_, beside, _) = plan(&["right.yaml", "--nodes", "2,9", "--fail-if", "leases(some) > 1"]);
+    assert!(beside.contains("conditions are about the 2 nodes played, not"), "{beside}");
 }
 
 #[test]

@@ -70,6 +70,29 @@ fn ctrl_c_keeps_what_was_measured() {
 }
 
 #[test]
+fn a_log_that_would_write_is_refused_unless_the_scenario_asks_for_it() {
+    let folder = Folder::new("1s");
+    let lines = "{\"time\": 1, \"method\": \"GET\", \"path\": \"/v1/kv2/data/app/000001\"}\n\
+                 {\"time\": 1, \"method\": \"DELETE\", \"path\": \"/v1/kv2/data/app/000001\"}\n";
+    folder.write("access.log", lines);
+    let url = serve("200 OK");
+    let scenario = SCENARIO.replace("DURATION", "1s");
+    for (arrivals, expected) in [
+        ("{replay: access.log}", 2),
+        ("{replay: access.log, writes: false}", 2),
+        ("{replay: access.log, writes: true}", 0),
+    ] {
+        folder.write("scenario.yaml", &scenario.replace("{rate: 100}", arrivals));
+
+        let output = folder.run(&["--url", &url]);
+
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(expected), "{arrivals}: {said}");
+        assert_eq!(said.contains("1 request of"), expected == 2, "{arrivals}: {said}");
+    }
+}
+
+#[test]
 fn ctrl_c_ends_saturation_with_what_was_counted() {
     let folder = Folder::new("1s");
     let url = serve("200 OK");

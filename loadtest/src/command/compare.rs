@@ -1,7 +1,6 @@
 //! Which of several servers stands a scenario best?
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -156,13 +155,7 @@ impl Plan {
         }
         let places = Places::find(&kinds, &scenario)?;
         let places = if options.unpinned { places.unpinned() } else { places };
-        let log = options.hdr.as_ref().map(|file| {
-            let log = File::create(file).and_then(|made| Log::new(Box::new(BufWriter::new(made))));
-            log.map(Rc::new).map_err(|e| {
-                let place = file.display();
-                format!("--hdr {place}: {e}; name a file in a directory that may be written to")
-            })
-        });
+        let log = options.hdr.as_deref().map(|file| Log::create(file).map(Rc::new));
         let log = log.transpose()?;
         Ok(Self { scenario: Rc::new(scenario), conditions, kinds, left_out, places, log })
     }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::outcome::Outcome;
+use crate::amount;
 use crate::cluster::Cluster;
 use crate::conditions::FailIf;
 use crate::plan::{self, Book, Question};
@@ -125,8 +126,17 @@ impl Asked {
 
     fn deliver(&self, options: &Options, measured: Measured) -> ExitCode {
         let checks = measured.plan.iter().flat_map(|plan| &plan.checks);
-        let (wrong, all) =
-            checks.fold((0, 0), |(wrong, all), check| (wrong + u32::from(!check.holds), all + 1));
+        let (wrong, all) = checks.fold((0, 0), |(wrong, all), check| {
+            (wrong + u32::from(check.holds == Some(false)), all + 1)
+        });
+        let played = plan::played(&self.scenario, options.verify);
+        if !self.conditions.is_empty() && self.question.nodes.iter().any(|nodes| *nodes > played) {
+            let nodes = amount::several(played.into(), "node");
+            complain(
+                &format!("conditions are about the {nodes} played, not about larger sizes"),
+                0,
+            );
+        }
         let delivered = options.outcome.deliver(measured, &self.conditions);
         if wrong == 0 {
             return delivered;

@@ -1,7 +1,6 @@
 //! How does a server that is there stand a scenario?
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -11,6 +10,7 @@ use hyper::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::outcome::Outcome;
+use crate::amount;
 use crate::cluster::Cluster;
 use crate::complain;
 use crate::conditions::FailIf;
@@ -19,7 +19,8 @@ use crate::given::Given;
 use crate::progress::Progress;
 use crate::record::{Log, Recorder};
 use crate::result::Result as Measured;
-use crate::scenario::{self, Happening, Scenario};
+use crate::scenario::{self, Arrivals, Happening, Scenario};
+use crate::schedule::replay;
 use crate::signals::{INTERRUPTED, Signals, unless_stopped};
 use crate::wire::{self, Address, Pool};
 
@@ -104,6 +105,7 @@ impl Run {
                 phase.name,
             ));
         }
+        harmless(&scenario)?;
         let address = match (&options.url, &options.unix) {
             (Some(url), _) => Address::url(url, options.ca_file.as_deref())?,
             (None, Some(path)) => Address::unix(path),
@@ -121,13 +123,7 @@ impl Run {
         let token = Zeroizing::new(token.trim().to_owned());
         HeaderValue::from_str(&token)
             .map_err(|_| "the token holds characters that no header can; is it the right file?")?;
-        let log = options.hdr.as_ref().map(|file| {
-            let log = File::create(file).and_then(|made| Log::new(Box::new(BufWriter::new(made))));
-            log.map(Rc::new).map_err(|e| {
-                let place = file.display();
-                format!("--hdr {place}: {e}; name a file in a directory that may be written to")
-            })
-        });
+        let log = options.hdr.as_deref().map(|file| Log::create(file).map(Rc::new));
         let log = log.transpose()?;
         Ok(Self { scenario: Rc::new(scenario), conditions, address, token, log })
     }
@@ -154,6 +150,26 @@ impl Run {
             played.err().or_else(|| stop.is_cancelled().then(|| INTERRUPTED.to_owned()));
         Ok(measured)
     }
+}
+
+/// Refuses a log whose requests may change a server that somebody needs, unless the scenario asks for
+/// that.
+fn harmless(scenario: &Scenario) -> Result<(), String> {
+    for phase in &scenario.phases {
+        let Arrivals::Replay { file, writes: false, .. } = &phase.arrivals else { continue };
+        let writes = replay::survey(file)?.writes;
+        if writes > 0 {
+            return Err(format!(
+                "phase `{}`: {} of {} would write or delete on the server, as POST, PUT, PATCH and \
+                 DELETE do, and without what they were sent with; leave them out of the log, or write \
+                 `writes: true` beside `replay` in the scenario",
+                phase.name,
+                amount::several(writes, "request"),
+                file.display(),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether anything did.

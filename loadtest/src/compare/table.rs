@@ -70,8 +70,7 @@ fn rows_of(text: &mut String, rows: &[(&Target, &Phase)]) {
             spread.map_or_else(|| "–".to_owned(), |spread| spread.to_string())
         };
         let hits = phase.hit_ratio.map_or("–".to_owned(), |it| format!("{:.2} %", 100.0 * it));
-        let failed: u64 =
-            phase.kinds(None).map(|kind| kind.ended().saturating_sub(kind.good())).sum();
+        let failed = phase.failed();
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {hits} | {} | {failed} |",

@@ -145,7 +145,9 @@ impl Figure {
             Name::Errors => {
                 self.of_ended(phase, |kind| kind.ended() - kind.counted(|status| status < 400))
             }
-            Name::Availability => self.of_ended(phase, Kind::good),
+            Name::Availability => {
+                share(phase.good(self.kind.as_deref()), as_number(self.sum(phase, Kind::ended)))
+            }
             Name::Hits => phase.hit_ratio,
             Name::Upstream => self.upstream(phase),
             Name::Leases => phase.leases.map(as_number),

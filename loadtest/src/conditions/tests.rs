@@ -52,7 +52,7 @@ fn every_figure_is_read_off_the_result() {
         ("mean(steady) == 2us", "mean(steady) of vaultlet: 2.00 µs"),
         ("rate(steady) == 5", "rate(steady) of vaultlet: 5/s"),
         ("errors(steady) * 11 == 3", "errors(steady) of vaultlet: 27 %"),
-        ("availability(steady) < 82 %", "availability(steady) of vaultlet: 82 %"),
+        ("availability(steady) < 73 %", "availability(steady) of vaultlet: 73 %"),
         ("hits(steady) == 75 %", "hits(steady) of vaultlet: 75 %"),
         ("upstream(steady) == 5", "upstream(steady) of vaultlet: 5/s"),
         ("upstream(steady, login) == 2", "upstream(steady, login) of vaultlet: 2/s"),

@@ -89,7 +89,7 @@ impl<S: Stage> Calls<S> {
     pub(crate) fn over(&self, ticket: &Ticket, outcome: &Result<Answer, Failed>) {
         self.recorder.ended(ticket, outcome);
         if ticket.kind == Kind::Read {
-            self.waves.read(failed(outcome));
+            self.waves.read(failed(ticket.kind, outcome));
         }
     }
 

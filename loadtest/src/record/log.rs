@@ -4,7 +4,9 @@
 //! and the histogram itself, compressed, in base64; both in nanoseconds.
 
 use std::cell::RefCell;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use hdrhistogram::serialization::V2DeflateSerializer;
@@ -23,6 +25,15 @@ struct Open {
 }
 
 impl Log {
+    /// Begins one in a new file, which `--hdr` named.
+    pub(crate) fn create(path: &Path) -> Result<Self, String> {
+        let log = File::create(path).and_then(|file| Self::new(Box::new(BufWriter::new(file))));
+        log.map_err(|e| {
+            let place = path.display();
+            format!("--hdr {place}: {e}; name a file in a directory that may be written to")
+        })
+    }
+
     /// Begins it with what readers expect at its head.
     pub(crate) fn new(mut file: Box<dyn Write>) -> io::Result<Self> {
         writeln!(file, "#[Histogram log format version 1.3]")?;
@@ -37,11 +48,11 @@ impl Log {
         Ok(Self(RefCell::new(Open { file, problem: None, serializer })))
     }
 
-    /// Writes what one second had.
-    pub(crate) fn second(&self, target: &str, phase: &str, kinds: &Kinds) {
+    /// Writes what a second had, or so much of one. `tag`: of a phase, by its number.
+    pub(crate) fn second(&self, kinds: &Kinds, length: Duration, tag: impl Fn(usize) -> String) {
         let mut open = self.0.borrow_mut();
         if open.problem.is_none() {
-            open.problem = open.write(target, phase, kinds).err();
+            open.problem = open.write(kinds, length, tag).err();
         }
     }
 
@@ -56,16 +67,21 @@ impl Log {
 }
 
 impl Open {
-    fn write(&mut self, target: &str, phase: &str, kinds: &Kinds) -> Result<(), String> {
+    fn write(
+        &mut self,
+        kinds: &Kinds,
+        length: Duration,
+        tag: impl Fn(usize) -> String,
+    ) -> Result<(), String> {
         let start = Duration::from_secs(kinds.number);
-        for (kind, times) in &kinds.times {
+        for ((phase, kind), times) in &kinds.times {
             let Some(histogram) = times.histogram() else { continue };
-            let tag =
-                format!("{target}/{phase}/{}", kind.name()).replace([',', ' ', '\r', '\n'], "_");
+            let tag = format!("{}/{}", tag(*phase), kind.name());
+            let tag = tag.replace([',', ' ', '\r', '\n'], "_");
             IntervalLogWriterBuilder::new()
                 .begin_log_with(&mut self.file, &mut self.serializer)
                 .map_err(|e| e.to_string())?
-                .write_histogram(histogram, start, Duration::from_secs(1), Tag::new(&tag))
+                .write_histogram(histogram, start, length, Tag::new(&tag))
                 .map_err(|e| e.to_string())?;
         }
         Ok(())

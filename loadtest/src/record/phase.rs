@@ -103,13 +103,17 @@ impl Phase {
         let Some((begun, before, own)) = self.begun.take() else { return };
         let elapsed = now.saturating_duration_since(begun);
         self.elapsed += elapsed;
-        for (kind, count) in &gauges.upstream {
+        // Without a count at the begin, all that ever came would seem to be the phase's.
+        let upstream = gauges.upstream.iter().filter(|_| !before.upstream.is_empty());
+        for (kind, count) in upstream {
             let before = before.upstream.get(kind).copied().unwrap_or_default();
             *self.upstream.entry(kind).or_default() += count.saturating_sub(before);
         }
         let used = difference(gauges.cpu, before.cpu);
-        add(&mut self.cpu, used);
-        add(&mut self.upstream_cpu, difference(gauges.upstream_cpu, before.upstream_cpu));
+        let first = self.rounds.is_empty();
+        add_known(&mut self.cpu, used, first);
+        let upstream = difference(gauges.upstream_cpu, before.upstream_cpu);
+        add_known(&mut self.upstream_cpu, upstream, first);
         add(&mut self.own, cpu.zip(own).map(|(after, before)| after.since(before)));
         self.last = gauges.clone();
         let (seconds, answered) = (elapsed.as_secs_f64(), self.standing.answered);
@@ -140,7 +144,7 @@ impl Phase {
         cached: Option<Cached>,
     ) {
         let (standing, counts) = (&mut self.standing, self.kinds.entry(kind).or_default());
-        standing.failed += u64::from(failed(outcome));
+        standing.failed += u64::from(failed(kind, outcome));
         let (answer, cached) = match (outcome, cached) {
             (Ok(answer), Some(cached)) => (answer, cached),
             (Err(reason), _) => return *counts.broken.entry(*reason).or_default() += 1,
@@ -152,7 +156,7 @@ impl Phase {
         counts.answered += 1;
         *counts.statuses.entry(answer.status.as_u16()).or_default() += 1;
         *counts.cached.entry(cached).or_default() += 1;
-        if !failed(outcome) {
+        if !failed(kind, outcome) {
             let fetched = !cached.is_from_memory();
             counts.quick += u64::from(latency <= RETRIEVAL);
             counts.fetched += u64::from(fetched);
@@ -230,9 +234,11 @@ impl Counts {
         }
     }
 
+    /// `None` where nothing says whether it came from memory.
     fn hit_ratio(&self) -> Option<f64> {
+        let says = self.cached.keys().any(|how| *how != Cached::None);
         let hits = self.cached.iter().filter(|(how, _)| how.is_from_memory()).map(|(_, n)| n).sum();
-        (self.answered > 0).then(|| count(hits) / count(self.answered))
+        says.then(|| count(hits) / count(self.answered))
     }
 }
 
@@ -293,6 +299,11 @@ fn add(sum: &mut Option<Duration>, more: Option<Duration>) {
     if let Some(more) = more {
         *sum.get_or_insert_default() += more;
     }
+}
+
+/// The same of what is known only if it is of each round: the answers are those of all of them.
+fn add_known(sum: &mut Option<Duration>, more: Option<Duration>, first: bool) {
+    *sum = if first { more } else { sum.zip(more).map(|(sum, more)| sum + more) };
 }
 
 /// Microseconds for each.

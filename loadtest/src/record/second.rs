@@ -20,13 +20,16 @@ pub(crate) struct Seconds {
     /// For a log: what a second had of each kind.
     kinds: Kinds,
     upstream: Option<u64>,
+    /// How many seconds were over when the servers were last asked.
+    asked: usize,
 }
 
-/// Of one second, by kind; and which second it was.
+/// Of one second, or of what there was of it, by the phase in which it was wanted and by kind.
 #[derive(Debug, Default)]
 pub(crate) struct Kinds {
+    /// Which second it is.
     pub(crate) number: u64,
-    pub(crate) times: BTreeMap<Kind, Times>,
+    pub(crate) times: BTreeMap<(usize, Kind), Times>,
 }
 
 impl Seconds {
@@ -37,13 +40,13 @@ impl Seconds {
     }
 
     /// Hands over each second that is over.
-    pub(crate) fn roll(&mut self, now: Instant, mut each: impl FnMut(&Second, &Kinds)) {
+    pub(crate) fn roll(&mut self, now: Instant, mut each: impl FnMut(&Kinds)) {
         let Some(began) = self.began else { return };
         let number = now.saturating_duration_since(began).as_secs();
         while self.kinds.number < number {
             let latency = self.times.latency();
             (self.now.p50, self.now.p99) = (latency.p50, latency.p99);
-            each(&self.now, &self.kinds);
+            each(&self.kinds);
             let next = Second { phase: self.now.phase, ..Second::default() };
             self.done.push(std::mem::replace(&mut self.now, next));
             self.times.clear();
@@ -52,33 +55,45 @@ impl Seconds {
         }
     }
 
+    /// What there is of a second that never will be over, and how long that is.
+    pub(crate) fn rest(&self, now: Instant) -> Option<(&Kinds, Duration)> {
+        let over = Duration::from_secs(self.kinds.number);
+        let length = now.saturating_duration_since(self.began?).saturating_sub(over);
+        (!length.is_zero()).then_some((&self.kinds, length))
+    }
+
     pub(crate) fn ended(
         &mut self,
+        phase: usize,
         kind: Kind,
         latency: Duration,
         outcome: &Result<Answer, Failed>,
         cached: Option<Cached>,
         logged: bool,
     ) {
-        self.now.failed += u64::from(failed(outcome));
+        self.now.failed += u64::from(failed(kind, outcome));
         let Some(cached) = cached else { return };
         self.now.answered += 1;
         self.now.hits += u64::from(kind == Kind::Read && cached.is_from_memory());
         self.times.record(latency);
         if logged {
-            self.kinds.times.entry(kind).or_default().record(latency);
+            self.kinds.times.entry((phase, kind)).or_default().record(latency);
         }
     }
 
-    /// They are asked at the end of a second, so it is the one just over that they belong to.
+    /// They are asked at the end of a second, so it is the one just over that they belong to; or at
+    /// the end of a phase, in the midst of one.
     pub(crate) fn gauged(&mut self, gauges: &Gauges) {
         let now = total(gauges);
         let arrived = now.zip(self.upstream).map(|(now, before)| now.saturating_sub(before));
         self.upstream = now;
-        if let Some(second) = self.done.last_mut() {
-            second.upstream = arrived;
-            second.resident = gauges.resident;
+        let just_over = self.done.len() > self.asked;
+        self.asked = self.done.len();
+        let second = self.done.last_mut().filter(|_| just_over).unwrap_or(&mut self.now);
+        if let Some(arrived) = arrived {
+            *second.upstream.get_or_insert_default() += arrived;
         }
+        second.resident = gauges.resident;
     }
 }
 

@@ -29,6 +29,7 @@ async fn answers_are_counted_by_kind_status_source_and_time() {
     ] {
         ended(&recorder, kind, MS * after, &outcome).await;
     }
+    assert_eq!(recorder.standing().failed, 4);
     recorder.end(Instant::now(), &Gauges::default());
 
     let target = recorder.target();
@@ -37,7 +38,7 @@ async fn answers_are_counted_by_kind_status_source_and_time() {
     assert_eq!(read.statuses, [(200, 3), (404, 1), (503, 1)].into());
     assert_eq!(read.broken, [("not started".into(), 1), ("timed out".into(), 1)].into());
     assert_eq!(read.cached, [("hit".into(), 2), ("miss".into(), 3)].into());
-    assert_eq!((read.within_50ms, read.fetched, read.fetched_within_200ms), (2, 2, 1));
+    assert_eq!((read.within_50ms, read.fetched, read.fetched_within_200ms), (2, 1, 1));
     assert_eq!((read.hit_latency.count, read.other_latency.count), (2, 3));
     near(read.hit_latency.max, 20_000.0);
     near(read.latency.max, 300_000.0);
@@ -110,16 +111,82 @@ async fn a_late_answer_belongs_to_the_phase_in_which_it_was_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_reached_the_upstream_in_the_last_second_of_a_phase_counts() {
+    let recorder = recorder(&["one", "two"]);
+    let gauges = |other| Gauges { upstream: [("other", other)].into(), ..Gauges::default() };
+    recorder.begin(0, &gauges(0));
+    advance(MS * 1_000).await;
+    recorder.gauged(&gauges(3));
+    advance(MS * 1_000).await;
+    recorder.end(Instant::now(), &gauges(8));
+    // What comes between phases is nobody's.
+    recorder.begin(1, &gauges(9));
+    advance(MS * 500).await;
+    recorder.end(Instant::now(), &gauges(13));
+    recorder.begin(1, &gauges(13));
+    advance(MS * 500).await;
+    recorder.end(Instant::now(), &gauges(20));
+
+    let target = recorder.target();
+    let upstream: Vec<_> = target.seconds.iter().map(|it| it.upstream).collect();
+    assert_eq!(upstream, [Some(3), Some(5), Some(11)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_known_of_one_round_is_not_known() {
+    let recorder = recorder(&["one"]);
+    let cpu = |cpu| Gauges { cpu: Some(MS * cpu), upstream_cpu: Some(MS), ..Gauges::default() };
+    let arrived = |so_far| Gauges { upstream: [("other", so_far)].into(), ..Gauges::default() };
+    for (before, after) in [(cpu(0), cpu(10)), (Gauges::default(), arrived(70))] {
+        recorder.round();
+        recorder.begin(0, &before);
+        ended(&recorder, Kind::Read, MS, &answer(200, "")).await;
+        recorder.end(Instant::now(), &after);
+    }
+
+    let phase = &recorder.target().phases[0];
+    assert_eq!((phase.cpu_per_answer, phase.upstream_cpu_seconds), (None, None));
+    // All that it had counted since it started is not the phase's.
+    assert_eq!(phase.upstream, [].into());
+    assert!(phase.rounds[0].cpu_per_answer.is_some() && phase.rounds[1].cpu_per_answer.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_say_is_no_miss() {
+    for (answers, ratio) in [
+        (&["", ""][..], None),
+        (&["HIT", ""], Some(0.5)),
+        (&["MISS", "MISS"], Some(0.0)),
+        (&[], None),
+    ] {
+        let recorder = recorder(&["one"]);
+        recorder.begin(0, &Gauges::default());
+        for from in answers {
+            ended(&recorder, Kind::Read, MS, &answer(200, from)).await;
+        }
+        recorder.end(Instant::now(), &Gauges::default());
+
+        assert_eq!(recorder.target().phases[0].hit_ratio, ratio, "{answers:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_log_can_be_read_by_its_own_reader() {
     let file = Kept::default();
-    let recorder = recorder(&["steady state"]);
+    let recorder = recorder(&["steady state", "end"]);
     recorder.log_to(Rc::new(Log::new(Box::new(file.clone())).unwrap()));
     recorder.begin(0, &Gauges::default());
     for (kind, millis) in [(Kind::Read, 400), (Kind::Write, 300), (Kind::Read, 500)] {
         ended(&recorder, kind, MS * millis, &answer(200, "")).await;
     }
-    sleep(MS * 1_000).await;
+    let late = recorder.intend(Kind::Write, Instant::now());
     recorder.end(Instant::now(), &Gauges::default());
+    recorder.begin(1, &Gauges::default());
+    ended(&recorder, Kind::Read, MS * 50, &answer(200, "")).await;
+    recorder.ended(&late, &answer(200, ""));
+    sleep(MS * 250).await;
+    recorder.end(Instant::now(), &Gauges::default());
+    recorder.close();
 
     let bytes = file.0.lock().unwrap().clone();
     let text = String::from_utf8(bytes.clone()).unwrap();
@@ -131,7 +198,8 @@ async fn the_log_can_be_read_by_its_own_reader() {
         let histogram: Histogram<u64> =
             Deserializer::new().deserialize(&mut encoded.as_slice()).unwrap();
         let tag = interval.tag().unwrap().as_str().to_owned();
-        assert_eq!(interval.duration(), MS * 1_000);
+        let part = interval.start_timestamp().as_secs() == 1;
+        assert_eq!(interval.duration(), MS * if part { 500 } else { 1_000 });
         let (start, max) = (interval.start_timestamp().as_secs(), histogram.max());
         assert_eq!(format!("{:.0}", interval.max()), max.to_string());
         found.push((tag, start, histogram.len(), max / 1_000_000));
@@ -140,6 +208,8 @@ async fn the_log_can_be_read_by_its_own_reader() {
         ("test/steady_state/read".to_owned(), 0, 1, 400),
         ("test/steady_state/write".to_owned(), 0, 1, 300),
         ("test/steady_state/read".to_owned(), 1, 1, 500),
+        ("test/steady_state/write".to_owned(), 1, 1, 50),
+        ("test/end/read".to_owned(), 1, 1, 50),
     ];
     assert_eq!(found, expected);
 }

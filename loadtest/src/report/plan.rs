@@ -172,19 +172,23 @@ fn checks(plan: &Plan) -> Table {
         let share = check.figure.contains("ratio");
         let written = if share { amount::percent } else { amount::number };
         let off = match check.measured {
-            0.0 => "–".to_owned(),
-            measured => amount::percent((check.predicted - measured).abs() / measured.abs()),
+            None | Some(0.0) => "–".to_owned(),
+            Some(measured) => amount::percent((check.predicted - measured).abs() / measured.abs()),
         };
         let mut cells: Vec<Cell> = [
             check.phase.clone(),
             check.figure.clone(),
             written(check.predicted),
-            written(check.measured),
+            check.measured.map_or("–".to_owned(), written),
             off,
         ]
         .map(Cell::Text)
         .into();
-        cells.push(Cell::Verdict(Some(check.holds), amount::percent(check.within)));
+        let within = match check.holds {
+            None => "too few to tell".to_owned(),
+            Some(_) => amount::percent(check.within),
+        };
+        cells.push(Cell::Verdict(check.holds, within));
         table.row(cells);
     }
     table

@@ -79,7 +79,7 @@ fn charts<'a>(targets: &[(&'a Target, &'a str)]) -> [Chart<'a>; 5] {
         Chart {
             title: "Answers, second by second",
             says: "Whole answers per second, saturated phases left out. Filled: failed requests, \
-                   which are those with 5xx or 429, and without an answer.",
+                   which are those without a good answer.",
             shape: Shape::EachAlone { log: false },
             series: answered.collect(),
             tick: amount::short,

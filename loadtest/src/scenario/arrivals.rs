@@ -43,6 +43,7 @@ pub(super) fn arrivals(field: &Field<'_>, before: &[Phase]) -> Arrivals {
                     .field("speed")
                     .decimal(0.001..=1_000.0, "2 is twice as fast")
                     .unwrap_or(1.0),
+                writes: section.field("writes").flag().unwrap_or(false),
             },
         }
     })
@@ -51,7 +52,7 @@ pub(super) fn arrivals(field: &Field<'_>, before: &[Phase]) -> Arrivals {
 /// How long the phase takes: as long as it says, or as the log that it replays.
 pub(super) fn duration(phase: &Section<'_>, arrivals: &Arrivals) -> Duration {
     let field = phase.field("duration");
-    if let Arrivals::Replay { file, speed } = arrivals
+    if let Arrivals::Replay { file, speed, .. } = arrivals
         && !file.as_os_str().is_empty()
     {
         match replay::survey(file) {

@@ -25,6 +25,8 @@ const SECOND: Duration = Duration::from_secs(1);
 pub(crate) struct Survey {
     pub(crate) readable: u64,
     pub(crate) unreadable: u64,
+    /// Of those that can be read, requests that may change what a server has.
+    pub(crate) writes: u64,
     /// Numbers of the first few lines that cannot be read.
     pub(crate) which: Vec<u64>,
     /// From the first line to the last, which has its second too.
@@ -64,6 +66,8 @@ pub(crate) fn survey(file: &Path) -> Result<Survey, String> {
             continue;
         };
         survey.readable += 1;
+        let harmless = ["GET", "HEAD", "LIST", "OPTIONS", "SCAN"];
+        survey.writes += u64::from(!harmless.contains(&line.method.as_str()));
         let (first, last) = times.unwrap_or((line.time, line.time));
         times = Some((first, last.max(line.time)));
     }

@@ -29,7 +29,7 @@ fn replaying(text: &[u8], speed: f64) -> (Scenario, TempDir) {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("access.log");
     fs::write(&file, text).unwrap();
-    scenario.phases[0].arrivals = Arrivals::Replay { file, speed };
+    scenario.phases[0].arrivals = Arrivals::Replay { file, speed, writes: false };
     (scenario, directory)
 }
 

@@ -26,7 +26,6 @@ mod kind;
 mod nginx;
 mod openbao;
 mod openbao_proxy;
-mod passes;
 mod places;
 mod postgres;
 mod process;

@@ -16,6 +16,7 @@ mod live;
 mod lot;
 mod model;
 mod objectives;
+mod passes;
 mod plan;
 mod progress;
 mod record;

@@ -20,7 +20,8 @@ use vaultlet::config::Config;
 use zeroize::Zeroizing;
 
 use crate::cluster::Cluster;
-use crate::scenario::{Happening, Phase, Scenario};
+use crate::passes::Passes;
+use crate::scenario::{Credential, Happening, Phase, Scenario};
 use crate::stage::{Answer, Failure, Gauges, Stage};
 use crate::wire;
 
@@ -28,7 +29,6 @@ mod kind;
 mod kv;
 mod leases;
 mod node;
-mod passes;
 mod queue;
 mod said;
 mod server;
@@ -39,13 +39,19 @@ mod tests;
 
 pub(crate) use kind::{Costs, Kind};
 pub(crate) use node::Held;
-use passes::Passes;
 use queue::Queue;
 use server::{Inside, Server};
-use tokens::Tokens;
+use tokens::{Account, Tokens};
 
 /// Where service accounts log in, below `/v1/`.
 const LOGIN: &str = "auth/jwt/login";
+
+/// Of service-account tokens: longer than any scenario, since their ends are of the wall clock, which a
+/// simulation outruns.
+const PASS_LIFE: Duration = Duration::from_hours(24 * 365);
+
+/// Tokens of pods live at least so long: nobody renews them.
+const TOKEN_LIFE: Duration = Duration::from_hours(24);
 
 /// What the upstream of a model is made of.
 #[derive(Clone, Debug)]
@@ -62,7 +68,7 @@ pub(crate) struct Upstream {
 /// A world of models. Not `Debug`: it holds tokens.
 pub(crate) struct Model {
     server: Arc<Server>,
-    passes: Vec<Zeroizing<String>>,
+    shown: Vec<Zeroizing<String>>,
     /// None where callers ask the upstream themselves.
     nodes: RefCell<Vec<Rc<Embedded>>>,
     /// What each of them has to do, one request after the other: what comes at once is not answered
@@ -87,8 +93,8 @@ impl Model {
         let files = tempfile::tempdir()
             .map_err(|e| format!("no temporary directory can be made: {e}; name one in TMPDIR"))?;
         let mut tokens = Tokens::new(scenario.world.token_ttl);
-        let keys = Passes::new()?;
-        let passes = keys.all(scenario, cluster, &mut tokens)?;
+        let passes = Passes::new(PASS_LIFE)?;
+        let shown = shown(scenario, cluster, &passes, &mut tokens)?;
         let roles = scenario.world.roles.iter().enumerate();
         let inside = Inside {
             tokens,
@@ -99,10 +105,10 @@ impl Model {
         };
         let queue = Queue::new(upstream.cores, upstream.stands_for);
         let server = Server::new(inside, queue, upstream.costs);
-        let config = vaultlet.then(|| node::config(scenario, &keys, files.path())).transpose()?;
+        let config = vaultlet.then(|| node::config(scenario, &passes, files.path())).transpose()?;
         let nodes = RefCell::default();
         let (work, vaultlet) = (RefCell::default(), upstream.vaultlet);
-        let model = Self { server, passes, nodes, work, vaultlet, config, _files: files };
+        let model = Self { server, shown, nodes, work, vaultlet, config, _files: files };
         model.restart(scenario.world.nodes).await?;
         Ok(model)
     }
@@ -176,7 +182,7 @@ impl Stage for Model {
     }
 
     fn pass(&self, pod: u32) -> &Zeroizing<String> {
-        &self.passes[pod as usize]
+        &self.shown[pod as usize]
     }
 
     fn takes_service_accounts(&self) -> bool {
@@ -221,4 +227,27 @@ impl Stage for Model {
             ..Gauges::default()
         }
     }
+}
+
+/// What each pod shows, which `tokens` takes.
+fn shown(
+    scenario: &Scenario,
+    cluster: &Cluster,
+    passes: &Passes,
+    tokens: &mut Tokens,
+) -> Result<Vec<Zeroizing<String>>, String> {
+    let life = scenario.world.token_ttl.max(TOKEN_LIFE);
+    let mut shown = Vec::with_capacity(cluster.pods.len());
+    for (pod, number) in cluster.pods.iter().zip(0..) {
+        let account = Account { name: cluster.account_name(pod.account), number: pod.account };
+        shown.push(match scenario.world.credential {
+            Credential::Token => tokens.create(account, life),
+            Credential::Login | Credential::ServiceAccount => {
+                let jwt = passes.token(cluster, number)?;
+                tokens.admit(&jwt, account);
+                jwt
+            }
+        });
+    }
+    Ok(shown)
 }

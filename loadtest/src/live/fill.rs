@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use vaultlet::dev::AUDIENCE;
 use zeroize::Zeroizing;
 
 use super::api::{Api, Ask};
 use super::ground::Ground;
 use super::openbao::OpenBao;
-use super::passes::Passes;
 use super::postgres::Postgres;
 use crate::cluster::{Cluster, Pod};
+use crate::passes::{ISSUER, NAMESPACE, Passes};
 use crate::scenario::{Engine, Scenario};
 
 /// What asks at once.
@@ -43,7 +44,8 @@ pub(super) async fn world(
     ] {
         api.ask(&Ask::write(path, what)).await?;
     }
-    api.ask(&passes.method()?).await?;
+    let keys = json!({"jwt_validation_pubkeys": [passes.pem()?], "bound_issuer": ISSUER});
+    api.ask(&Ask::write("auth/jwt/config", keys)).await?;
     // A new KV v2 mount refuses writes for a moment, "upgrading from non-versioned".
     api.insist(&Ask::write("kv2/data/ready", json!({"data": {}}))).await?;
     if let Some(postgres) = postgres {
@@ -51,9 +53,22 @@ pub(super) async fn world(
     }
     let accounts = (0..cluster.accounts()).map(|account| cluster.account_name(account));
     let ttl = scenario.world.token_ttl;
-    asks(server, accounts.map(|account| Passes::role(&account, ttl))).await?;
+    asks(server, accounts.map(|account| role(&account, ttl))).await?;
     asks(server, policies_of(cluster, 0)).await?;
     asks(server, secrets(cluster)).await
+}
+
+/// The role of one service account, which has its name, as its policy does.
+fn role(account: &str, token_ttl: Duration) -> Ask {
+    let role = json!({
+        "role_type": "jwt",
+        "user_claim": "sub",
+        "bound_audiences": [AUDIENCE],
+        "bound_subject": format!("system:serviceaccount:{NAMESPACE}:{account}"),
+        "token_policies": [account],
+        "token_ttl": token_ttl.as_secs(),
+    });
+    Ask::write(format!("auth/jwt/role/{account}"), role)
 }
 
 /// The policies of all service accounts, after they have changed so often.

@@ -5,20 +5,24 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 use super::fill;
 use super::openbao::{Keys, OpenBao};
-use super::passes::Passes;
 use super::places::Places;
 use super::postgres::Postgres;
 use crate::cluster::Cluster;
+use crate::passes::Passes;
 use crate::scenario::{Credential, Scenario};
 
 /// Where files are in memory, so that no disk is measured; and how much room it must have.
 const MEMORY: (&str, u64) = ("/dev/shm", 4 << 30);
+
+/// Of service-account tokens: longer than any run.
+const PASS_LIFE: Duration = Duration::from_hours(24);
 
 /// Not `Debug`: it holds tokens.
 pub(crate) struct Ground {
@@ -49,7 +53,7 @@ impl Ground {
             Some(programs) => Some(Postgres::start(programs, core).await?),
             None => None,
         };
-        let passes = Passes::new()?;
+        let passes = Passes::new(PASS_LIFE)?;
         // It may take every core, as nothing is measured yet.
         let mut server = OpenBao::create(&places.bao, None).await?;
         fill::world(&server, scenario, cluster, &passes, postgres.as_ref()).await?;

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::edge::Edge;
 use super::openbao::OpenBao;
-use super::passes;
 use super::server::Spec;
 use super::{Ground, LOGIN, ground};
+use crate::passes;
 
 /// As it comes, with the scenario's settings.
 pub(super) fn spec(ground: &Ground, edge: &Edge, upstream: &OpenBao) -> Result<Spec, String> {

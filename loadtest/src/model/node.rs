@@ -12,8 +12,8 @@ use vaultlet::clock::Clock;
 use vaultlet::config::{Config, Source};
 
 use super::LOGIN;
-use super::passes::{ISSUER, Passes};
 use super::server::Server;
+use crate::passes::{ISSUER, Passes};
 use crate::scenario::Scenario;
 
 /// The configuration of every node. `home`: where its files go.

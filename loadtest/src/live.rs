@@ -31,6 +31,7 @@ mod postgres;
 mod process;
 mod server;
 mod vaultlet;
+mod words;
 
 pub(crate) use ground::Ground;
 pub(crate) use kind::Kind;

@@ -14,14 +14,16 @@ use hyper::header::HOST;
 
 use crate::stage::{Answer, Failure};
 
-pub(crate) use address::Address;
+pub(crate) use address::{Address, names_nobody};
 use connection::{Connection, Lost};
+pub(crate) use token::token;
 
 mod address;
 mod connection;
 mod descriptors;
 #[cfg(test)]
 mod tests;
+mod token;
 
 /// How long an answer may take.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);

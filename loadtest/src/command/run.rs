@@ -1,12 +1,10 @@
 //! How does a server that is there stand a scenario?
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
 use clap::Args;
-use hyper::header::HeaderValue;
 use zeroize::Zeroizing;
 
 use super::outcome::Outcome;
@@ -113,16 +111,9 @@ impl Run {
         };
         let conditions = options.outcome.conditions(&scenario, &[&address.to_string()])?;
         options.outcome.writable()?;
-        let token = match &options.token_file {
-            Some(file) => fs::read_to_string(file).map_err(|e| {
-                format!("--token-file {}: {e}; name a file that holds a token", file.display())
-            })?,
-            None => token.ok_or("no token: set VAULT_TOKEN, or name a file with --token-file")?,
-        };
-        let token = Zeroizing::new(token);
-        let token = Zeroizing::new(token.trim().to_owned());
-        HeaderValue::from_str(&token)
-            .map_err(|_| "the token holds characters that no header can; is it the right file?")?;
+        let token = wire::token(options.token_file.as_deref(), token)?
+            .ok_or("no token: set VAULT_TOKEN, or name a file with --token-file")?;
+        let token = Zeroizing::new(token.to_str().unwrap_or_default().to_owned());
         let log = options.hdr.as_deref().map(|file| Log::create(file).map(Rc::new));
         let log = log.transpose()?;
         Ok(Self { scenario: Rc::new(scenario), conditions, address, token, log })

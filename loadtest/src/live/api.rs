@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 use zeroize::Zeroizing;
 
+use super::words;
+
 /// Longest one answer may take.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -78,7 +80,7 @@ impl Api {
         let (status, body) = self.answer(ask).await?;
         if !status.is_success() {
             let said: Value = serde_json::from_slice(&body).unwrap_or_default();
-            let errors = &said["errors"];
+            let errors = words::harmless(&said["errors"].to_string(), None);
             return Err(format!("OpenBao answered {status} to {}: {errors}", ask.shown()));
         }
         if body.is_empty() {

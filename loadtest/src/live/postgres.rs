@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 use super::process::Process;
-use super::{PATIENCE, TRIES, free_port, ground};
+use super::{PATIENCE, TRIES, free_port, ground, words};
 
 /// Who it runs as where this program is root's, which it refuses to be: `nobody`, mostly.
 const UNPRIVILEGED: u32 = 65534;
@@ -110,6 +110,8 @@ fn server(programs: &Path, home: &Path, port: u16) -> Command {
         "max_connections=300",
         "shared_buffers=16MB",
         "fsync=off",
+        // A statement that fails may have a password in it.
+        "log_min_error_statement=panic",
     ] {
         server.arg("-c").arg(setting);
     }
@@ -165,6 +167,6 @@ fn run(command: &mut Command) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("{program} failed ({}): {}", output.status, said.trim()))
+    let said = words::harmless(String::from_utf8_lossy(&output.stderr).trim(), None);
+    Err(format!("{program} failed ({}): {said}", output.status))
 }

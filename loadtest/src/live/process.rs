@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
 use super::gauges::family;
+use super::words;
 use crate::cpu::Used;
 
 /// How much of what it said is repeated when it fails.
@@ -67,7 +68,8 @@ impl Process {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(LAST_WORDS)..].join(" ")
+        let last = lines[lines.len().saturating_sub(LAST_WORDS)..].join(" ");
+        words::harmless(&last, self.log.parent())
     }
 
     /// Ends it, and waits until it has.
@@ -126,3 +128,27 @@ pub(super) fn stay_on(core: usize) {
 
 #[cfg(not(target_os = "linux"))]
 pub(super) fn stay_on(_core: usize) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_words_name_neither_secrets_nor_the_directory() {
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.arg("-c").arg("echo $PWD/data: s.Kx81lVwQ7rZt0YbN3mPdGh2c; exit 3");
+        command.current_dir(&home);
+        let mut process =
+            Process::start(command, &home.path().join("log"), Signal::KILL, None).unwrap();
+
+        let how = loop {
+            if let Some(how) = process.ended() {
+                break how;
+            }
+            sleep(Duration::from_millis(1));
+        };
+
+        assert_eq!(how, "ended (exit status: 3). It said: \"./data: [left out]\"");
+    }
+}

@@ -7,6 +7,8 @@ use clap::Args;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
+use crate::wire;
+
 /// Keeps a number of connections busy with one GET and says what came of it.
 ///
 /// The token is read from `VAULT_TOKEN` or --token-file, and is never an argument: arguments are
@@ -63,13 +65,7 @@ impl Plan {
         if options.connections == 0 {
             return Err("--connections 0 sends nothing; give 1 or more".into());
         }
-        let token = match &options.token_file {
-            Some(file) => Some(std::fs::read_to_string(file).map_err(|e| {
-                format!("--token-file {}: {e}; name a file that holds a token", file.display())
-            })?),
-            None => token,
-        };
-        let token = token.map(|token| header(token.trim())).transpose()?;
+        let token = wire::token(options.token_file.as_deref(), token)?;
         Ok(Self {
             authority,
             target,
@@ -84,6 +80,7 @@ impl Plan {
 
 /// `http://HOST:PORT/PATH?QUERY` as what to connect to and what to ask for.
 fn split(url: &str) -> Result<(String, Uri), String> {
+    wire::names_nobody("--url", url)?;
     let uri: Uri = url.parse().map_err(|e| format!("--url {url}: {e}"))?;
     if uri.scheme_str() != Some("http") {
         return Err(format!("--url {url}: only http:// can be measured, with a host and a path"));
@@ -96,14 +93,6 @@ fn split(url: &str) -> Result<(String, Uri), String> {
     let target = uri.path_and_query().map_or("/", |target| target.as_str());
     let target = target.parse().map_err(|e| format!("--url {url}: {e}"))?;
     Ok((authority, target))
-}
-
-/// The token as a header. The problem is told without the token.
-fn header(token: &str) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_str(token)
-        .map_err(|_| "the token holds characters that no header can; is it the right file?")?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -158,13 +147,16 @@ mod tests {
             &["--url", "https://localhost/"][..],
             &["--url", "localhost:8100/v1/a"],
             &["--url", "/v1/a"],
+            &["--url", "http://somebody:secret@localhost/"],
             &["--url", "http://localhost/", "--connections", "0"],
             &["--url", "http://localhost/", "--duration", "10"],
             &["--url", "http://localhost/", "--duration", "10h"],
             &["--url", "http://localhost/", "--token-file", "no such file"],
             &["--url", "http://localhost/", "--token", "s.secret"],
         ] {
-            assert!(plan(arguments, None).is_err(), "{arguments:?}");
+            let refused = plan(arguments, None).unwrap_err();
+
+            assert!(!refused.contains("somebody"), "{arguments:?}: {refused}");
         }
     }
 

@@ -36,6 +36,7 @@ impl Address {
     /// # Errors
     /// It is neither, or the file has no certificate.
     pub(crate) fn url(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
+        names_nobody("--url", url)?;
         let wrong = || format!("{url}: not http://HOST:PORT or https://HOST:PORT");
         let uri: Uri = url.parse().map_err(|_| wrong())?;
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
@@ -71,6 +72,20 @@ impl Address {
     }
 }
 
+/// Refuses a URL with a name or a password in it, which requests would not be sent with: `option` is
+/// what it was given to. It is not part of what is said.
+pub(crate) fn names_nobody(option: &str, url: &str) -> Result<(), String> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(format!(
+            "{option}: there is a name or a password before an `@`, which Vault knows nothing of: \
+             leave it out; a token is read from VAULT_TOKEN or --token-file"
+        ));
+    }
+    Ok(())
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
@@ -92,6 +107,16 @@ mod tests {
 
             assert!(refused.contains("HOST:PORT"), "{url}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_name_or_a_password_is_refused_without_being_told() {
+        for url in ["http://me:hush@a:1", "https://hush@a", "me:hush@a:1", "http://me:hush@"] {
+            let refused = Address::url(url, None).unwrap_err();
+
+            assert!(refused.contains("before an `@`") && !refused.contains("hush"), "{refused}");
+        }
+        assert_eq!(names_nobody("--url", "http://a/v1/kv/me@b"), Ok(()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::process;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::runtime;
@@ -19,9 +19,13 @@ pub(crate) struct Signals {
     pub(crate) stop: CancellationToken,
     /// Cancelled by the second.
     now: CancellationToken,
-    /// Whether something has been started that must not be left behind.
-    held: Arc<AtomicBool>,
+    /// How many have something that must not be left behind.
+    held: Arc<AtomicUsize>,
 }
+
+/// As long as it lives, no signal ends the process.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<AtomicUsize>);
 
 impl Signals {
     /// Listens, on a thread of its own: the program's waits for others, and for whoever reads what
@@ -62,13 +66,19 @@ impl Signals {
                     continue;
                 }
                 now.cancel();
-                if !held.load(Ordering::SeqCst) {
+                if held.load(Ordering::SeqCst) == 0 {
                     process::exit(1);
                 }
             }
         };
         drop(thread::spawn(move || runtime.block_on(listen)));
         Ok(signals)
+    }
+
+    /// For work that heeds the first signal itself, and has files to remove then.
+    pub(crate) fn held(&self) -> Hold {
+        self.held.fetch_add(1, Ordering::SeqCst);
+        Hold(Arc::clone(&self.held))
     }
 
     /// Does `work`, which starts servers and owns them. The second signal drops it where it waits,
@@ -80,10 +90,14 @@ impl Signals {
         &self,
         work: impl Future<Output = Result<T, String>>,
     ) -> Result<T, String> {
-        self.held.store(true, Ordering::SeqCst);
-        let done = unless_stopped(&self.now, work).await;
-        self.held.store(false, Ordering::SeqCst);
-        done
+        let _held = self.held();
+        unless_stopped(&self.now, work).await
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

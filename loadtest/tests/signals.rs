@@ -91,6 +91,28 @@ fn what_was_verified_before_the_signal_is_kept() {
     assert!(checks.iter().all(|it| it["figure"].as_str().unwrap().starts_with("direct: ")));
 }
 
+/// A model has files too.
+#[test]
+fn a_plan_leaves_no_files() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (folder, files) = (folder(), TempDir::new().unwrap());
+    let long = SCENARIO.replace("duration: 1s", "duration: 24h");
+    fs::write(folder.path().join("scenario.yaml"), long).unwrap();
+    let there = || fs::read_dir(&files).unwrap().count();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vaultlet-loadtest"));
+    command.args(["plan", "scenario.yaml"]).current_dir(&folder).env("TMPDIR", files.path());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while there() == 0 {
+        assert_eq!(child.try_wait().unwrap(), None);
+    }
+
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        kill_process(Pid::from_child(&child), signal).unwrap();
+    }
+
+    assert_eq!((child.wait().unwrap().code(), there()), (Some(1), 0));
+}
+
 fn folder() -> TempDir {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("scenario.yaml"), SCENARIO).unwrap();

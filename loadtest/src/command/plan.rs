@@ -106,7 +106,7 @@ impl Asked {
     /// What is finished when it is interrupted is an answer too.
     fn answer(&self, verify: bool) -> Result<Measured, String> {
         let signals = Signals::listen()?;
-        let stop = &signals.stop;
+        let (stop, _held) = (&signals.stop, signals.held());
         let mut measured = Measured::begin(&self.scenario, &Cluster::new(&self.scenario));
         let mut plan = plan::predict(&self.scenario, &self.question, stop)?;
         match plan::predicted(&self.scenario, &self.question, stop, verify) {

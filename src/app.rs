@@ -17,6 +17,7 @@ use crate::body::Response;
 use crate::config::{Bind, Config, Limits, Listener, Source};
 use crate::edge::Edge;
 use crate::error::BoxError;
+use crate::hardening::{Memory, harden};
 use crate::server::{Arrival, Server, Service};
 use crate::telemetry;
 use crate::watch::{Watch, Watched};
@@ -36,10 +37,12 @@ pub use parts::{Parts, Surroundings};
 /// # Errors
 /// It could not start; one paragraph for people.
 pub fn serve(config: Config, source: Source) -> Result<(), String> {
+    let memory = harden().map_err(|error| format!("cannot protect the process: {error}"))?;
     let log = telemetry::start(&config.log).map_err(|error| error.to_string())?;
     let runtime = Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(async {
         let running = Running::start(config).await.map_err(|error| error.to_string())?;
+        running.parts.metrics.memory_locked(memory == Memory::Locked);
         running.until_signal(source, log).await.map_err(|error| error.to_string())
     })
 }

@@ -3,11 +3,12 @@
 //! Windows are measured on `CLOCK_BOOTTIME`, which goes on while the machine sleeps and does not
 //! jump when the wall clock is set: a paused process serves nothing whose window lapsed meanwhile.
 //! A test moves its own clock by hand; a simulation's moves with its runtime. The wall clock is
-//! read only where the upstream names an instant (`deletion_time`, `expire_time`), to turn it into
-//! a duration from now, and for the time that an audit record shows.
+//! read only where somebody else names an instant (`deletion_time`, `expire_time`, the `exp` of a
+//! token), to turn it into a duration from now, and for the time that an audit record shows. Set
+//! back while the process runs, it revives nothing: it counts from the process's start then.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -86,12 +87,11 @@ impl LatestTime {
 }
 
 /// Where [`Time`] comes from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Clock(Source);
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 enum Source {
-    #[default]
     Machine,
     Manual(Arc<AtomicU64>),
     /// Since that instant.
@@ -100,6 +100,17 @@ enum Source {
 
 /// By what a clock that follows the runtime is ahead of the machine's start.
 const A_DAY: Duration = Duration::from_hours(24);
+
+/// When the process began, by both clocks.
+static START: LazyLock<(Duration, Time)> = LazyLock::new(|| (since_epoch(), Time(boottime())));
+
+impl Default for Clock {
+    /// The machine's.
+    fn default() -> Self {
+        LazyLock::force(&START);
+        Self(Source::Machine)
+    }
+}
 
 impl Clock {
     /// A clock that stands still until [`advance`](Self::advance) moves it. Clones move together.
@@ -146,20 +157,43 @@ impl Clock {
         SystemTime::now()
     }
 
-    /// The same in whole seconds since the Unix epoch, as policies and tokens name their ends.
+    /// In whole seconds since the Unix epoch, as policies and tokens name their ends: by the wall
+    /// clock, unless that was set back while the process ran.
     pub fn unix() -> i64 {
-        let since = Self::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        i64::try_from(unrevived().as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// How far ahead an instant of the wall clock lies, in whole seconds since the Unix epoch;
-    /// `None` once it has passed.
+    /// How far ahead an instant lies that is named as [`unix`](Self::unix) names now; `None` once
+    /// it has passed.
     pub fn until_unix(seconds: i64) -> Option<Duration> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let then = Duration::from_secs(u64::try_from(seconds).ok()?);
-        then.checked_sub(now)
+        then.checked_sub(unrevived())
+    }
+
+    /// By how much the wall clock was set back since the process began.
+    pub fn set_back() -> Duration {
+        unrevived().saturating_sub(since_epoch())
     }
 }
+
+fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// By the wall clock, and no less than what has gone by since the process began: an end that has
+/// passed stays passed. A clock set forward is believed for as long as it says so, and no longer.
+fn unrevived() -> Duration {
+    let (wall, time) = *START;
+    later(since_epoch(), wall + Time(boottime()).since(time))
+}
+
+/// The later of what two clocks say, if the difference is one that somebody has made.
+fn later(wall: Duration, counted: Duration) -> Duration {
+    if counted.saturating_sub(wall) < SLACK { wall } else { counted }
+}
+
+/// Two clocks are not read at the same instant.
+const SLACK: Duration = Duration::from_secs(1);
 
 fn boottime() -> u64 {
     #[cfg(target_os = "linux")]
@@ -202,6 +236,22 @@ mod tests {
         let earlier = clock.now();
 
         assert!(clock.now() >= earlier);
+    }
+
+    #[test]
+    fn a_wall_clock_set_back_revives_nothing() {
+        let hour = Duration::from_hours(1);
+        for (wall, counted, now) in [
+            (5 * hour, 5 * hour, 5 * hour),
+            // Set forward, and right again.
+            (9 * hour, 5 * hour, 9 * hour),
+            (5 * hour, 5 * hour + SLACK / 2, 5 * hour),
+            (4 * hour, 5 * hour, 5 * hour),
+            (Duration::ZERO, 5 * hour, 5 * hour),
+        ] {
+            assert_eq!(later(wall, counted), now, "{wall:?} {counted:?}");
+        }
+        assert_eq!(Clock::set_back(), Duration::ZERO);
     }
 
     #[test]

@@ -130,14 +130,14 @@ pub struct Tls {
     pub client_ca_file: Option<PathBuf>,
 }
 
-/// Bounds on what one peer may cost. SECURITY rows M26 and M27 give the reasons.
+/// Bounds on what one peer may cost: how many, how slow, how large.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Open connections.
     pub max_connections: usize,
-    /// Longest a TLS handshake, a request head or the wait for the next request may take.
+    /// Longest the wait for the next request may take.
     pub idle_timeout: Duration,
-    /// Longest a request head may take to arrive once its connection is open.
+    /// Longest a TLS handshake may take, and a request head from its first byte.
     pub header_timeout: Duration,
     /// Bytes of a request head.
     pub max_header_bytes: usize,

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod flight;
+pub mod hardening;
 pub mod metrics;
 pub mod policy;
 pub mod secret;

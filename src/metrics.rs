@@ -17,6 +17,7 @@ mod kubernetes;
 mod labels;
 mod leases;
 mod policies;
+mod process;
 
 pub use kubernetes::{Review, Token};
 pub use labels::{Audited, Cause, Decision, Lookup, Operation, Outcome, Route};
@@ -54,6 +55,7 @@ pub struct Metrics {
     kubernetes: kubernetes::Kubernetes,
     leases: leases::Leases,
     policies: policies::Policies,
+    process: process::Process,
 }
 
 /// The answers from memory of one route.
@@ -165,10 +167,10 @@ impl Metrics {
             kubernetes: kubernetes::Kubernetes::new(&series)?,
             leases: leases::Leases::new(&series)?,
             policies: policies::Policies::new(&series)?,
+            process: process::Process::new(&series)?,
             registry: series.0,
         };
         metrics.show_zeros();
-        metrics.show_process()?;
         Ok(metrics)
     }
 
@@ -190,18 +192,6 @@ impl Metrics {
         for result in [Audited::Dropped, Audited::Failed, Audited::Written] {
             self.audited.with_label_values(&[result.label()]);
         }
-    }
-
-    fn show_process(&self) -> prometheus::Result<()> {
-        #[cfg(target_os = "linux")]
-        self.registry
-            .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        let info = IntGauge::with_opts(
-            Opts::new("vaultlet_build_info", "The program's version; always 1.")
-                .const_label("version", env!("CARGO_PKG_VERSION")),
-        )?;
-        info.set(1);
-        self.registry.register(Box::new(info))
     }
 
     /// Counts an answered request.

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 43] = [
+const LAYERS: [&str; 44] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
-    "telemetry", "tenant",
+    "telemetry", "tenant", "hardening",
     "audit", "body", "dial", "sealed", "trust", "watch",                     // plumbing
     "request", "guardrails",                                                 // the question
     "upstream", "identity", "store_key",                                     // Vault

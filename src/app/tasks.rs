@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use super::parts::Parts;
 use crate::admin::Readiness;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::watch::Watch;
 
 /// Starts them; `stop` ends them.
@@ -70,7 +73,8 @@ fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
     let (store, logins) = (Arc::clone(&parts.store), Arc::clone(&parts.logins));
     let (tenants, issuers) = (Arc::clone(&parts.tenants), Arc::clone(&parts.issuers));
     let (callers, policies) = (Arc::clone(&parts.callers), parts.policies.clone());
-    let leases = Arc::clone(&parts.leases);
+    let (leases, metrics) = (Arc::clone(&parts.leases), Arc::clone(&parts.metrics));
+    let mut trusted = true;
     async move {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -83,6 +87,25 @@ fn housekeeping(parts: &Parts) -> impl Future<Output = ()> + Send + use<> {
             if let Some(policies) = &policies {
                 policies.tidy();
             }
+            trusted = look_at_the_clock(&metrics, trusted);
         }
     }
+}
+
+/// Whether the wall clock is right, as far as that can be told; says so where it was not or is not
+/// any more. What runs out is held against the time since the process began meanwhile.
+fn look_at_the_clock(metrics: &Metrics, trusted: bool) -> bool {
+    const TOLERABLE: Duration = Duration::from_mins(1);
+    let behind = Clock::set_back();
+    metrics.clock_set_back(behind);
+    match (trusted, behind > TOLERABLE) {
+        (true, true) => warn!(
+            ?behind,
+            "the wall clock was set back: tokens and secrets run out as if it had not been; \
+             restart vaultlet if the clock was wrong before"
+        ),
+        (false, false) => info!("the wall clock is right again"),
+        _ => (),
+    }
+    behind <= TOLERABLE
 }

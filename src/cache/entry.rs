@@ -131,7 +131,6 @@ impl Entry {
     pub fn release_refresh(&self) {
         self.refreshing.store(false, Ordering::Release);
     }
-
 }
 
 impl Life {

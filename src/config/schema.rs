@@ -148,10 +148,10 @@ pub struct Limits {
     /// Open connections of this listener.
     #[schemars(extend("default" = 10_000), range(min = 1, max = 1_000_000))]
     pub max_connections: Option<u32>,
-    /// Longest a TLS handshake or the wait for the next request may take.
+    /// Longest the wait for the next request may take.
     #[schemars(extend("default" = "60s"))]
     pub idle_timeout: Option<Duration>,
-    /// Longest a request head may take to arrive.
+    /// Longest a TLS handshake may take, and a request head from its first byte.
     #[schemars(extend("default" = "10s"))]
     pub header_timeout: Option<Duration>,
     /// Size of a request head, 8KiB to 1MiB.

@@ -35,6 +35,7 @@ mod outage;
 mod passthrough;
 mod policies;
 mod postgres;
+mod process;
 mod raw;
 mod roles;
 mod service_accounts;

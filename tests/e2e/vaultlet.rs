@@ -31,6 +31,11 @@ pub struct Vaultlet {
 impl Vaultlet {
     /// In front of `upstream`, with `settings` laid over what the tests need.
     pub async fn start(upstream: &str, settings: Value) -> Self {
+        Self::start_by(&[], upstream, settings).await
+    }
+
+    /// The same, started by the command line `by`, which runs what is appended to it.
+    pub async fn start_by(by: &[&str], upstream: &str, settings: Value) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         let mut config = json!({
             "upstream": {"address": upstream},
@@ -45,14 +50,15 @@ impl Vaultlet {
         }
         let file = home.path().join("vaultlet.yaml");
         write_config(&file, &config);
-        let mut vaultlet = Self::spawn(file, home);
+        let mut vaultlet = Self::spawn(by, file, home);
         vaultlet.wait_until_listening(config["listeners"].as_array().unwrap().len()).await;
         vaultlet
     }
 
-    fn spawn(config: PathBuf, home: Arc<TempDir>) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_vaultlet"));
-        command.arg("serve").arg("--config").arg(&config);
+    fn spawn(by: &[&str], config: PathBuf, home: Arc<TempDir>) -> Self {
+        let line = [by, &[env!("CARGO_BIN_EXE_vaultlet")]].concat();
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).arg("serve").arg("--config").arg(&config);
         // The environment configures too: nothing of the developer's may leak in.
         command.env_clear().env("RUST_BACKTRACE", "1");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -86,7 +92,7 @@ impl Vaultlet {
 
     /// One more process on the same configuration and files; its addresses are others.
     pub async fn another(&self) -> Self {
-        let mut another = Self::spawn(self.config.clone(), self.home.clone());
+        let mut another = Self::spawn(&[], self.config.clone(), self.home.clone());
         another.wait_until_listening(self.listeners.len()).await;
         another
     }

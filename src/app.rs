@@ -17,7 +17,7 @@ use crate::body::Response;
 use crate::config::{Bind, Config, Limits, Listener, Source};
 use crate::edge::Edge;
 use crate::error::BoxError;
-use crate::hardening::{Memory, harden};
+use crate::hardening::{Memory, harden, take_all_descriptors};
 use crate::server::{Arrival, Server, Service};
 use crate::telemetry;
 use crate::watch::{Watch, Watched};
@@ -38,6 +38,7 @@ pub use parts::{Parts, Surroundings};
 /// It could not start; one paragraph for people.
 pub fn serve(config: Config, source: Source) -> Result<(), String> {
     let memory = harden().map_err(|error| format!("cannot protect the process: {error}"))?;
+    take_all_descriptors().map_err(|error| format!("cannot raise RLIMIT_NOFILE: {error}"))?;
     let log = telemetry::start(&config.log).map_err(|error| error.to_string())?;
     let runtime = Runtime::new().map_err(|error| format!("cannot start the runtime: {error}"))?;
     runtime.block_on(async {

@@ -1,4 +1,5 @@
-//! What keeps the secrets of this process from its neighbours, and from the disk?
+//! What keeps the secrets of this process from its neighbours and from the disk, and how many
+//! descriptors may it have?
 //!
 //! What the kernel is asked for before the first secret is read. That the process needs no root, no
 //! capability and no file it may write to is a matter of how it is started
@@ -28,6 +29,16 @@ pub fn harden() -> io::Result<Memory> {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)?;
     here()
+}
+
+/// Takes as many descriptors as may be had: a shell or a service manager gives 1,024 unless asked,
+/// for the sake of programs that call `select(2)`, and `max_connections` is more.
+///
+/// # Errors
+/// The kernel refuses what it never refuses.
+pub fn take_all_descriptors() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
 }
 
 /// `prctl(2)`, `mlockall(2)`.

@@ -138,6 +138,7 @@ impl Server {
     async fn accept(&self) -> (Io, Option<SocketAddr>, OwnedSemaphorePermit) {
         let place = Arc::clone(&self.places).acquire_owned();
         let place = place.await.expect("the semaphore is never closed");
+        let mut said = false;
         loop {
             let accepted = match &self.socket {
                 Socket::Tcp(socket) => socket.accept().await.map(|(stream, remote)| {
@@ -154,7 +155,9 @@ impl Server {
             match accepted {
                 Ok((io, remote)) => return (io, remote, place),
                 Err(error) => {
-                    warn!(%error, "cannot accept, pausing");
+                    if !std::mem::replace(&mut said, true) {
+                        warn!(%error, "cannot accept, trying again");
+                    }
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             }

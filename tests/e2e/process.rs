@@ -3,9 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::time::Duration;
 
 use rustix::process::{Signal, geteuid};
 use serde_json::json;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::bao::Bao;
 use crate::vaultlet::Vaultlet;
@@ -80,4 +83,47 @@ async fn it_needs_no_root_no_capability_and_no_file_to_write_to() {
     // Not dumpable: its memory and environment are root's, and closed to others of its own user.
     let environment = fs::metadata(format!("/proc/{}/environ", world.vaultlet.pid())).unwrap();
     assert_eq!(environment.uid(), 0);
+}
+
+#[tokio::test]
+async fn it_takes_as_many_descriptors_as_it_may() {
+    let bao = Bao::dev().await;
+    let by = ["sh", "-c", r#"ulimit -Sn 300; ulimit -Hn 4000; exec "$0" "$@""#];
+    let vaultlet = Vaultlet::start_by(&by, &bao.address(), json!({})).await;
+
+    let bounds = line(&vaultlet, "limits", "Max open files");
+    assert_eq!(bounds.split_whitespace().take(2).collect::<Vec<_>>(), ["4000", "4000"]);
+}
+
+/// What is connected is served; who comes when there is no descriptor left waits until there is.
+#[tokio::test]
+async fn running_out_of_descriptors_passes() {
+    let bao = Bao::dev().await;
+    world::prepare(&bao.root()).await;
+    let by = ["sh", "-c", r#"ulimit -n 100; exec "$0" "$@""#];
+    let vaultlet = Vaultlet::start_by(&by, &bao.address(), json!({})).await;
+    let world = World { bao, vaultlet };
+    world.put("app", "x").await;
+    let caller = world.caller_with(&["reader"]).await;
+    world::reads(&caller.get("secret/data/app").await, "x");
+    let late = world.caller_with(&["reader"]).await;
+
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        crowd.push(TcpStream::connect(world.vaultlet.address()).await.unwrap());
+    }
+    let began = Instant::now();
+    while world.vaultlet.events("cannot accept, trying again").is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(5), "there are descriptors left");
+        sleep(Duration::from_millis(20)).await;
+    }
+    for _ in 0..20 {
+        sleep(Duration::from_millis(20)).await;
+        world::is_hit(&caller.get("secret/data/app").await, "x");
+    }
+    drop(crowd);
+
+    let answer = timeout(Duration::from_secs(2), late.get("secret/data/app")).await;
+    world::reads(&answer.unwrap(), "x");
+    assert_eq!(world.vaultlet.events("cannot accept, trying again").len(), 1);
 }

@@ -82,12 +82,16 @@ pub struct Upstream {
     pub timeout: Duration,
     /// Longest a connection may take to be made, TLS included.
     pub connect_timeout: Duration,
+    /// Longest the answer to a request of vaultlet's own may take to begin.
+    pub first_byte_timeout: Duration,
     /// Further attempts at an idempotent request that got no answer.
     pub retries: u32,
     /// Requests under way at once, over all callers.
     pub max_in_flight: usize,
     /// Requests that may wait for one of those places; past this: 503 with `Retry-After`.
     pub max_queue: usize,
+    /// Requests of vaultlet's own a second, to an upstream that has just come back.
+    pub recovery_rate: u32,
 }
 
 /// One place where callers connect.

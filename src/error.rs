@@ -62,6 +62,12 @@ pub enum Error {
     /// The node has as many requests waiting for the upstream as it accepts.
     #[error("too many requests are waiting for the upstream; try again")]
     Overloaded,
+    /// The upstream failed of late, or turned requests away, and is not asked for now; for how long.
+    #[error(
+        "the upstream fails or turns requests away, so it is left alone for a moment, and nothing \
+         cached may stand in for it; try again"
+    )]
+    Resting(StatusCode, Duration),
     /// The listener asks for a header that web pages cannot make a browser or server send.
     #[error("missing header \"X-Vault-Request: true\"")]
     RequestHeader,
@@ -120,6 +126,11 @@ impl Error {
         Self::unreachable(Because(why.into()))
     }
 
+    /// The upstream is back from an outage, and is asked for no more than it bears.
+    pub fn recovering() -> Self {
+        Self::Resting(StatusCode::SERVICE_UNAVAILABLE, Duration::ZERO)
+    }
+
     /// No verdict on a token, for a reason of our own.
     pub fn unverifiable(why: &'static str) -> Self {
         Self::Unverifiable(Arc::new(Because(why.into())))
@@ -138,6 +149,7 @@ impl Error {
                 | Self::Guarded(_)
                 | Self::NoLogin { .. }
                 | Self::Overloaded
+                | Self::Resting(..)
                 | Self::Throttled(_)
                 | Self::Unreachable(_)
                 | Self::Unshareable
@@ -149,9 +161,11 @@ impl Error {
     pub fn trouble(&self) -> Option<Trouble> {
         match self {
             Self::Failing(_, trouble) => Some(*trouble),
-            Self::Garbage(_) | Self::Lost(_) | Self::Timeout(_) | Self::Unreachable(_) => {
-                Some(Trouble::Failing)
-            }
+            Self::Garbage(_)
+            | Self::Lost(_)
+            | Self::Resting(..)
+            | Self::Timeout(_)
+            | Self::Unreachable(_) => Some(Trouble::Failing),
             Self::Denied(_)
             | Self::Guarded(_)
             | Self::Malformed(_)
@@ -166,10 +180,16 @@ impl Error {
         }
     }
 
+    /// Whether the upstream has answered, and may have an answer to the caller that it had not to
+    /// vaultlet.
+    pub fn answered(&self) -> bool {
+        matches!(self, Self::Failing(..) | Self::Garbage(_))
+    }
+
     /// A status that Vault's clients already handle.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Failing(status, _) => *status,
+            Self::Failing(status, _) | Self::Resting(status, _) => *status,
             Self::Garbage(_) | Self::Lost(_) | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Overloaded | Self::Unaudited | Self::Unverifiable(_) => {
@@ -195,6 +215,14 @@ impl Error {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
+            Self::Resting(_, pause) => {
+                headers.insert(
+                    RETRY_AFTER,
+                    HeaderValue::from(
+                        pause.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX),
+                    ),
+                );
+            }
             Self::Overloaded | Self::Throttled(_) | Self::Unverifiable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
@@ -243,5 +271,10 @@ mod tests {
     #[test]
     fn who_is_turned_away_is_told_when_to_come_back() {
         assert_eq!(Error::Overloaded.into_response().headers()[RETRY_AFTER], "1");
+        for (millis, seconds) in [(0, "1"), (1000, "1"), (1001, "2")] {
+            let resting =
+                Error::Resting(StatusCode::SERVICE_UNAVAILABLE, Duration::from_millis(millis));
+            assert_eq!(resting.into_response().headers()[RETRY_AFTER], seconds);
+        }
     }
 }

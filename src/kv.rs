@@ -133,10 +133,11 @@ impl Kv {
         {
             return Ok(Reply::Forward(CacheStatus::Bypass));
         }
-        if question.read.kind == ReadKind::Secret && !self.is_secret(question).await {
-            return Ok(Reply::Forward(CacheStatus::Silent));
+        match self.is_secret(question).await {
+            Ok(true) => self.ask(question).await,
+            Ok(false) => Ok(Reply::Forward(CacheStatus::Silent)),
+            Err(error) => Ok(Reply::Unknown(error)),
         }
-        self.ask(question).await
     }
 
     /// The hit path: no upstream, no wait, one lookup in each table.
@@ -247,6 +248,9 @@ impl Kv {
             return Ok(Reply::Forward(CacheStatus::Silent));
         };
         let began = self.clock.now();
+        if let Some(stale) = self.crowded_out(question) {
+            return Ok(stale);
+        }
         let held = self.store.get(question.key(Scope::All));
         let expired = held.as_ref().is_some_and(|entry| began >= entry.life.until(None));
         let mut rights = self.rights(question, held.is_some()).await;
@@ -271,10 +275,8 @@ impl Kv {
                     }
                     // The upstream may have an answer to the caller that it had not to us.
                     return match error {
-                        Error::Failing(..) | Error::Garbage(_) => {
-                            Ok(Reply::Forward(CacheStatus::Bypass))
-                        }
-                        error => Err(error.clone()),
+                        error if !error.answered() => Err(error.clone()),
+                        _ => Ok(Reply::Forward(CacheStatus::Bypass)),
                     };
                 }
             };

@@ -113,6 +113,8 @@ pub struct Wish<'r> {
     pub borrower: Fingerprint,
     /// Whether it is a write, whose body counts.
     pub writes: bool,
+    /// Whether the upstream has been asked in vain what lies at its path: only what is held counts.
+    pub unknown: bool,
 }
 
 /// What became of a [`Wish`].
@@ -273,10 +275,10 @@ impl Leases {
     async fn engine(&self, wish: &Wish<'_>, request: &Request) -> Option<&'static str> {
         let now = self.clock.now();
         let seen = self.unleased.get(request);
-        if seen.is_some_and(|seen| now.since(seen) < UNLEASED_FOR) {
+        if wish.unknown || seen.is_some_and(|seen| now.since(seen) < UNLEASED_FOR) {
             return None;
         }
-        match self.kv.engine(wish.question).await? {
+        match self.kv.engine(wish.question).await.ok().flatten()? {
             Engine::Other(engine) => Some(engine),
             Engine::Uncached if !wish.writes => Some(KV),
             Engine::Uncached | Engine::Fresh | Engine::KvV1 | Engine::KvV2 => None,

@@ -18,10 +18,12 @@ mod labels;
 mod leases;
 mod policies;
 mod process;
+mod upstream;
 
 pub use kubernetes::{Review, Token};
 pub use labels::{Audited, Cause, Decision, Lookup, Operation, Outcome, Route};
 pub use leases::{Renewal, Revocation};
+pub use upstream::Guard;
 
 /// Seconds: a hit takes microseconds, the upstream a millisecond to a minute; 0.05 and 0.2 are the
 /// objectives for retrieval and for generation.
@@ -36,10 +38,6 @@ pub struct Metrics {
     durations: HistogramVec,
     hit: Hit,
     lease_hit: Hit,
-    upstream_requests: IntCounterVec,
-    upstream_durations: HistogramVec,
-    upstream_up: IntGaugeVec,
-    upstream_sealed: IntGaugeVec,
     cache_entries: IntGaugeVec,
     cache_bytes: IntGaugeVec,
     cache_evictions: IntCounterVec,
@@ -56,6 +54,7 @@ pub struct Metrics {
     leases: leases::Leases,
     policies: policies::Policies,
     process: process::Process,
+    upstream: upstream::Upstream,
 }
 
 /// The answers from memory of one route.
@@ -97,26 +96,6 @@ impl Metrics {
             requests,
             durations,
             decisions,
-            upstream_requests: series.counters(
-                "vaultlet_upstream_requests_total",
-                "Requests sent to the upstream, by operation and by its answer.",
-                &["operation", "code"],
-            )?,
-            upstream_durations: series.histograms(
-                "vaultlet_upstream_request_duration_seconds",
-                "Time the upstream took to begin its answer.",
-                &["operation", "code"],
-            )?,
-            upstream_up: series.gauges(
-                "vaultlet_upstream_up",
-                "Whether the upstream's address answers its health check.",
-                &["address"],
-            )?,
-            upstream_sealed: series.gauges(
-                "vaultlet_upstream_sealed",
-                "Whether the upstream's address says that it is sealed.",
-                &["address"],
-            )?,
             cache_entries: series.gauges(
                 "vaultlet_cache_entries",
                 "Entries held, by cache.",
@@ -168,6 +147,7 @@ impl Metrics {
             leases: leases::Leases::new(&series)?,
             policies: policies::Policies::new(&series)?,
             process: process::Process::new(&series)?,
+            upstream: upstream::Upstream::new(&series)?,
             registry: series.0,
         };
         metrics.show_zeros();
@@ -214,20 +194,6 @@ impl Metrics {
             Outcome::Stale => self.stale.inc(),
             _ => (),
         }
-    }
-
-    /// Counts a request to the upstream; `None`: it gave no answer.
-    pub fn upstream(&self, operation: Operation, code: Option<StatusCode>, took: Duration) {
-        let code = code.as_ref().map_or("error", StatusCode::as_str);
-        let labels = &[operation.label(), code];
-        self.upstream_requests.with_label_values(labels).inc();
-        self.upstream_durations.with_label_values(labels).observe(took.as_secs_f64());
-    }
-
-    /// Records what an address of the upstream last said of itself.
-    pub fn upstream_health(&self, address: &str, up: bool, sealed: bool) {
-        self.upstream_up.with_label_values(&[address]).set(i64::from(up));
-        self.upstream_sealed.with_label_values(&[address]).set(i64::from(sealed));
     }
 
     /// Records how much the cache of secrets holds.

@@ -172,7 +172,7 @@ impl Proxy {
             }
         }
         let credential = caller.credential(call).filter(|_| self.cached(caller));
-        let (mut cache, mut secret) = (CacheStatus::Silent, false);
+        let (mut cache, mut secret, mut unknown) = (CacheStatus::Silent, false, None);
         if let (Some(read), Some(credential)) = (call.read(&self.namespace), credential) {
             let question = self.question(call, head, &read, credential, caller, visit);
             let route = || route::of_read(&read, &self.mounts);
@@ -181,6 +181,7 @@ impl Proxy {
                     return Answer { route: Route::KvRead, outcome, response: Ok(response) };
                 }
                 Ok(kv::Reply::Forward(status)) => (cache, secret) = (status, route().is_kv()),
+                Ok(kv::Reply::Unknown(error)) => unknown = Some(error),
                 Err(error) => return Answer::failed(route(), error),
             }
         }
@@ -192,6 +193,7 @@ impl Proxy {
                 slot: caller.slot(),
                 borrower: self.callers.borrower(caller, credential.1, call),
                 writes: call.method() != Method::GET,
+                unknown: unknown.is_some(),
             };
             match Box::pin(self.leases.answer(&wish, body)).await {
                 Ok(lease::Reply::Serve(response, outcome)) => {
@@ -204,6 +206,9 @@ impl Proxy {
             }
         }
         let route = self.route(call);
+        if let Some(error) = unknown {
+            return Answer::failed(route, error);
+        }
         if let (Caller::Pod(_), Some(why)) = (caller, mixes(call, route.is_kv())) {
             return Answer::failed(route, Error::Denied(why));
         }

@@ -7,11 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderValue, LOCATION};
-use hyper::http::uri::PathAndQuery;
-use hyper::{Method, Request, StatusCode, Uri, Version};
+use hyper::body::Body as _;
+use hyper::{Request, StatusCode};
 use tokio::sync::watch;
 
 use crate::body::{self, Body, Guarded, Response};
@@ -21,44 +18,31 @@ use crate::error::{BoxError, Error, Trouble};
 use crate::metrics::{Metrics, Operation};
 use crate::tenant::{Errand, Tenant};
 
+mod ask;
+mod attempt;
+mod breaker;
 mod gate;
 pub mod headers;
 mod health;
+mod lanes;
+mod node;
 mod pool;
+mod recovery;
 mod upload;
 mod whole;
 
+pub use ask::Ask;
 use gate::{Budget, Gate};
 use health::Nodes;
+use lanes::Lanes;
 pub use pool::Carrier;
 use pool::{Pool, Switch};
 use upload::Upload;
 pub use whole::Whole;
 
-/// A request with all that it needs at hand, which can be sent as often as it may.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// The verb.
-    pub method: Method,
-    /// Path and query, byte for byte as they are to arrive.
-    pub target: PathAndQuery,
-    /// End-to-end headers, the caller's credential among them.
-    pub headers: HeaderMap,
-    /// Its body; empty: none.
-    pub body: Bytes,
-    /// On whose account.
-    pub tenant: Tenant,
-    /// Whether it waits for that tenant's turn.
-    pub waits: Arc<AtomicBool>,
-}
-
-impl Ask {
-    /// A `GET` of `target` on the account of `tenant`.
-    pub fn get(target: PathAndQuery, headers: HeaderMap, tenant: Tenant) -> Self {
-        let (body, waits) = Default::default();
-        Self { method: Method::GET, target, headers, body, tenant, waits }
-    }
-}
+/// A request of vaultlet's own has its whole answer by then, however many addresses and attempts
+/// it takes: somebody waits for it who may be served what is kept.
+const CALL: Duration = Duration::from_secs(10);
 
 /// The cluster behind this process.
 #[derive(Debug)]
@@ -67,7 +51,9 @@ pub struct Upstream {
     pool: Pool,
     gate: Gate,
     budget: Budget,
+    lanes: Lanes,
     timeout: Duration,
+    first_byte: Duration,
     retries: u32,
     clock: Clock,
     metrics: Arc<Metrics>,
@@ -85,11 +71,18 @@ impl Upstream {
         metrics: Arc<Metrics>,
     ) -> Result<Self, BoxError> {
         Ok(Self {
-            nodes: Nodes::new(&config.addresses, Arc::clone(&metrics)),
+            nodes: Nodes::new(
+                &config.addresses,
+                config.recovery_rate,
+                clock.clone(),
+                Arc::clone(&metrics),
+            ),
             pool: Pool::new(config, carrier)?,
             gate: Gate::new(config.max_in_flight, config.max_queue, config.timeout),
             budget: Budget::default(),
+            lanes: Lanes::new(clock.clone()),
             timeout: config.timeout,
+            first_byte: config.first_byte_timeout.min(config.timeout),
             retries: config.retries,
             clock,
             metrics,
@@ -140,6 +133,12 @@ impl Upstream {
         self.pool.reload()
     }
 
+    /// Whether it has come back less than `window` ago, and has as much to answer as it may be
+    /// asked: who has something that may stand in for its answer should use that.
+    pub fn crowded(&self, window: Duration) -> bool {
+        self.nodes.crowded(window)
+    }
+
     /// Passes a caller's request on. It is sent once: its body cannot be had twice, and what it
     /// does may not be done twice. `errand`: what it is a part of, until its answer has been read.
     ///
@@ -147,7 +146,7 @@ impl Upstream {
     /// The upstream did not begin an answer.
     pub async fn forward(&self, errand: Errand, request: Request<Body>) -> Result<Response, Error> {
         let tenant = errand.tenant();
-        let (place, node) = self.admit(tenant, &AtomicBool::new(false)).await?;
+        let (place, turn) = self.admit(tenant, &AtomicBool::new(false)).await?;
         // A request without a body can follow a standby's redirect to the active node.
         let again = request.body().is_end_stream().then(|| Ask::of(&request, tenant)).flatten();
         let (head, body) = request.into_parts();
@@ -156,12 +155,26 @@ impl Upstream {
             None => Upload::of(body),
         };
         let request = Request::from_parts(head, body);
-        let mut answer = self.attempt(Operation::Forward, &node, request, &upload).await?;
+        let (forward, patience) = (Operation::Forward, self.timeout);
+        let answer = self.attempt(forward, &turn.node, request, &upload, patience).await;
+        let node = Arc::clone(&turn.node);
+        self.judge_passed(turn, answer.as_ref().map(|_| ()));
+        let mut answer = match (answer, &again) {
+            // Nothing has been sent, so that it may be sent elsewhere.
+            (Err(Error::Unreachable(_)), Some(ask)) if self.nodes.others(&node) => {
+                let turn = self.nodes.choose(Some(&node))?;
+                let request = ask.request()?;
+                let answer = self.attempt(forward, &turn.node, request, &upload, patience).await;
+                self.judge_passed(turn, answer.as_ref().map(|_| ()));
+                answer?
+            }
+            (answer, _) => answer?,
+        };
         if let Some(ask) = again
             && let Some(node) = self.redirected(&ask, &answer)
         {
             let request = ask.request()?;
-            answer = self.attempt(Operation::Forward, &node, request, &upload).await?;
+            answer = self.attempt(forward, &node, request, &upload, patience).await?;
         }
         let cut = answer.extensions_mut().remove::<Switch>().map(|switch| switch.armed(upload));
         Ok(answer.map(|body| body::stream(Guarded::new(body, (place, cut, errand)))))
@@ -179,17 +192,21 @@ impl Upstream {
         request: Request<Body>,
         limit: usize,
     ) -> Result<Whole, Error> {
+        let patience = self.timeout.min(CALL);
         let told = async {
-            let (place, node) = self.admit(tenant, &AtomicBool::new(false)).await?;
-            let answer = self.attempt(operation, &node, request, &Upload::none()).await?;
-            Whole::take(answer, limit, Arc::new(place)).await
+            let place = self.admit_own(tenant, &AtomicBool::new(false)).await?;
+            let turn = self.nodes.choose(None)?;
+            let none = Upload::none();
+            let answer = self.attempt(operation, &turn.node, request, &none, patience).await;
+            self.judge_passed(turn, answer.as_ref().map(|_| ()));
+            Whole::take(answer?, limit, Arc::new(place)).await
         };
-        let whole = tokio::time::timeout(self.timeout, told);
-        whole.await.unwrap_or(Err(Error::Timeout(self.timeout)))
+        tokio::time::timeout(patience, told).await.unwrap_or(Err(Error::Timeout(patience)))
     }
 
     /// Asks for something that may not be asked twice, and takes in the whole answer, as
-    /// [`tell`](Self::tell) does. A standby's redirect, which has done nothing, is followed.
+    /// [`tell`](Self::tell) does, with as much patience as a caller has: making a credential takes
+    /// some systems long. A standby's redirect, which has done nothing, is followed.
     ///
     /// # Errors
     /// The upstream did not answer in whole and in time.
@@ -200,9 +217,11 @@ impl Upstream {
         limit: usize,
     ) -> Result<Whole, Error> {
         let asked = async {
-            let (place, node) = self.admit(ask.tenant, &ask.waits).await?;
-            let answer = self.attempt_or_follow(operation, &node, ask).await?;
-            Whole::take(answer, limit, Arc::new(place)).await
+            let place = self.admit_own(ask.tenant, &ask.waits).await?;
+            let turn = self.nodes.choose(None)?;
+            let answer = self.attempt_or_follow(operation, &turn.node, ask, self.timeout).await;
+            self.judge_passed(turn, answer.as_ref().map(|_| ()));
+            Whole::take(answer?, limit, Arc::new(place)).await
         };
         let whole = tokio::time::timeout(self.timeout, asked);
         whole.await.unwrap_or(Err(Error::Timeout(self.timeout)))
@@ -212,10 +231,17 @@ impl Upstream {
     /// `limit` bytes is handed back as a stream instead.
     ///
     /// # Errors
-    /// No address gave a whole answer in time.
+    /// No address gave a whole answer in time, or what is asked fails and is left alone.
     pub async fn ask(&self, operation: Operation, ask: &Ask, limit: usize) -> Result<Whole, Error> {
-        let whole = tokio::time::timeout(self.timeout, self.ask_patiently(operation, ask, limit));
-        whole.await.unwrap_or(Err(Error::Timeout(self.timeout)))
+        let going = self.lanes.enter(ask)?;
+        let patience = self.timeout.min(CALL);
+        let whole = tokio::time::timeout(patience, self.ask_patiently(operation, ask, limit));
+        let whole = whole.await.unwrap_or(Err(Error::Timeout(patience)));
+        if let Ok(Whole::Answer { status, headers, body }) = &whole {
+            let failed = trouble(*status, body) == Some(Trouble::Failing);
+            going.over(*status, headers, failed);
+        }
+        whole
     }
 
     async fn ask_patiently(
@@ -224,153 +250,24 @@ impl Upstream {
         ask: &Ask,
         limit: usize,
     ) -> Result<Whole, Error> {
-        let (place, _) = self.admit(ask.tenant, &ask.waits).await?;
-        let place = Arc::new(place);
+        let place = Arc::new(self.admit_own(ask.tenant, &ask.waits).await?);
         self.budget.earn();
-        let mut attempt = 0;
+        let (mut attempt, mut avoid) = (0, None);
         loop {
-            let node = self.nodes.choose()?;
-            let answer = match self.attempt_or_follow(operation, &node, ask).await {
-                Ok(answer) => Whole::take(answer, limit, Arc::clone(&place)).await,
-                Err(error) => Err(error),
+            let tried = self.attempt_whole(operation, ask, limit, &place, avoid.as_deref()).await;
+            let (whole, node) = tried;
+            let again = match &whole {
+                Err(Error::Garbage(_) | Error::Lost(_) | Error::Unreachable(_)) => true,
+                // Whoever was late once is late again.
+                Err(Error::Timeout(_)) => node.as_ref().is_some_and(|it| self.nodes.others(it)),
+                _ => false,
             };
-            match answer {
-                Err(Error::Garbage(_) | Error::Lost(_) | Error::Unreachable(_))
-                    if attempt < self.retries && self.budget.spend() =>
-                {
-                    attempt += 1;
-                    tokio::time::sleep(pause(attempt)).await;
-                }
-                answer => return answer,
+            if !again || attempt >= self.retries || !self.budget.spend() {
+                return whole;
             }
+            (attempt, avoid) = (attempt + 1, node);
+            tokio::time::sleep(pause(attempt)).await;
         }
-    }
-
-    /// A place among the requests in flight, and the address to ask. Nobody waits for a place
-    /// while all addresses are down, where requests that hang may hold every one of them.
-    async fn admit(
-        &self,
-        tenant: Tenant,
-        waits: &AtomicBool,
-    ) -> Result<(gate::Place, Arc<health::Node>), Error> {
-        self.nodes.choose()?;
-        let place = self.gate.enter(tenant, waits).await;
-        // Who has waited in vain is told why.
-        let node = self.nodes.choose()?;
-        Ok((place?, node))
-    }
-
-    /// One attempt at one address.
-    async fn attempt(
-        &self,
-        operation: Operation,
-        node: &health::Node,
-        mut request: Request<Body>,
-        upload: &Upload,
-    ) -> Result<hyper::Response<Incoming>, Error> {
-        let target = request.uri().path_and_query().cloned();
-        *request.uri_mut() = node.uri(target)?;
-        // The caller's version is of the caller's connection.
-        *request.version_mut() = Version::HTTP_11;
-        if let Some(authority) = request.uri().authority() {
-            let host = HeaderValue::from_str(authority.as_str());
-            request.headers_mut().insert(HOST, host.map_err(Error::garbage)?);
-        }
-        let began = self.clock.now();
-        let answer = upload.wait(self.pool.send(request), self.timeout).await;
-        let took = self.clock.now().since(began);
-        let answer = match answer {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(error)) if error.is_connect() => {
-                self.nodes.suspect(node);
-                Err(Error::unreachable(error))
-            }
-            Some(Err(error)) => Err(Error::Lost(Arc::new(error))),
-            None => Err(Error::Timeout(self.timeout)),
-        };
-        self.metrics.upstream(operation, answer.as_ref().ok().map(hyper::Response::status), took);
-        answer
-    }
-
-    async fn attempt_or_follow(
-        &self,
-        operation: Operation,
-        node: &health::Node,
-        ask: &Ask,
-    ) -> Result<hyper::Response<Incoming>, Error> {
-        let no_upload = Upload::none();
-        let answer = self.attempt(operation, node, ask.request()?, &no_upload).await?;
-        match self.redirected(ask, &answer) {
-            Some(active) => self.attempt(operation, &active, ask.request()?, &no_upload).await,
-            None => Ok(answer),
-        }
-    }
-
-    /// The configured address that a standby's redirect points to: the active node, asked for the
-    /// very same thing. Any other redirect is the caller's to follow, as the caller's credential
-    /// goes nowhere but to the configured addresses, and a redirect to another path is the
-    /// server's way of cleaning this one.
-    fn redirected(
-        &self,
-        ask: &Ask,
-        answer: &hyper::Response<Incoming>,
-    ) -> Option<Arc<health::Node>> {
-        if answer.status() != StatusCode::TEMPORARY_REDIRECT {
-            return None;
-        }
-        let location: Uri = answer.headers().get(LOCATION)?.to_str().ok()?.parse().ok()?;
-        if location.path_and_query() != Some(&ask.target) {
-            return None;
-        }
-        self.nodes.at(&location)
-    }
-
-    /// Asks one address for its health, outside the bound on requests in flight: a full house is
-    /// no reason to call the upstream down.
-    async fn probe(&self, node: &health::Node) -> Result<(StatusCode, Bytes), Error> {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        const LIMIT: usize = 64 * 1024;
-        let target = PathAndQuery::from_static("/v1/sys/health");
-        let ask = Ask::get(target, HeaderMap::new(), Tenant::vaultlet());
-        let probe = async {
-            let request = ask.request()?;
-            let no_upload = Upload::none();
-            let answer = self.attempt(Operation::Health, node, request, &no_upload).await?;
-            match Whole::take(answer, LIMIT, ()).await? {
-                Whole::Answer { status, body, .. } => Ok((status, body)),
-                Whole::Oversize(_) => Err(Error::nonsense("a health answer larger than 64 KiB")),
-            }
-        };
-        let patience = self.timeout.min(PATIENCE);
-        tokio::time::timeout(patience, probe).await.unwrap_or(Err(Error::Timeout(patience)))
-    }
-}
-
-impl Ask {
-    /// Of a request without a body.
-    fn of(request: &Request<Body>, tenant: Tenant) -> Option<Self> {
-        Some(Self {
-            method: request.method().clone(),
-            target: request.uri().path_and_query()?.clone(),
-            headers: request.headers().clone(),
-            body: Bytes::new(),
-            tenant,
-            waits: Arc::default(),
-        })
-    }
-
-    fn request(&self) -> Result<Request<Body>, Error> {
-        let mut request = Request::new(body::full(self.body.clone()));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() =
-            Uri::builder().path_and_query(self.target.clone()).build().map_err(Error::garbage)?;
-        let headers = request.headers_mut();
-        *headers = self.headers.clone();
-        // They were about the body as it came; this one is at hand, whatever its length.
-        for framing in [CONTENT_LENGTH, EXPECT] {
-            headers.remove(framing);
-        }
-        Ok(request)
     }
 }
 

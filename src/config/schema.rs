@@ -91,6 +91,9 @@ pub struct Upstream {
     /// Longest a connection may take to be made, TLS included.
     #[schemars(extend("default" = "2s"))]
     pub connect_timeout: Option<Duration>,
+    /// Longest the answer to a cached read, or to a question of vaultlet's own, may take to begin.
+    #[schemars(extend("default" = "5s"))]
+    pub first_byte_timeout: Option<Duration>,
     /// Further attempts at an idempotent request that got no answer.
     #[schemars(extend("default" = 2), range(min = 0, max = 10))]
     pub retries: Option<u32>,
@@ -100,6 +103,9 @@ pub struct Upstream {
     /// Requests that may be queued; more get 503 with `Retry-After`.
     #[schemars(extend("default" = 1024), range(min = 0, max = 1_000_000))]
     pub max_queue: Option<u32>,
+    /// Requests of vaultlet's own a second to an upstream that has just come back, until that is enough.
+    #[schemars(extend("default" = 200), range(min = 1, max = 100_000))]
+    pub recovery_rate: Option<u32>,
 }
 
 /// One place where callers connect.

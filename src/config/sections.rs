@@ -67,9 +67,14 @@ fn upstream(upstream: &Section<'_>, own: &[SocketAddr]) -> Upstream {
             .field("connect_timeout")
             .duration(SOME)
             .unwrap_or(Duration::from_secs(2)),
+        first_byte_timeout: upstream
+            .field("first_byte_timeout")
+            .duration(SOME)
+            .unwrap_or(Duration::from_secs(5)),
         retries: upstream.field("retries").number(0..=10).unwrap_or(2),
         max_in_flight: upstream.field("max_in_flight").number(1..=100_000).unwrap_or(256) as usize,
         max_queue: upstream.field("max_queue").number(0..=1_000_000).unwrap_or(1024) as usize,
+        recovery_rate: upstream.field("recovery_rate").number(1..=100_000).unwrap_or(200),
     }
 }
 

@@ -14,12 +14,17 @@ use crate::cache::{KeyRef, Scope};
 use crate::error::Error;
 use crate::flight::Seat;
 use crate::metrics::Operation;
+use crate::request::ReadKind;
 use crate::upstream::{Whole, trouble};
 
 impl Kv {
-    /// Whether the path is that of a secret in a KV mount; asks if nobody knows.
-    pub(super) async fn is_secret(&self, question: &Question<'_>) -> bool {
-        self.engine(question).await.is_some() && self.kind(question.read).is_some()
+    /// Whether the path is that of a secret in a KV mount, or about a mount; asks if nobody knows.
+    ///
+    /// # Errors
+    /// Nobody knows, and the upstream cannot be asked: neither about that nor for the secret.
+    pub(super) async fn is_secret(&self, question: &Question<'_>) -> Result<bool, Error> {
+        let mount = question.read.kind == ReadKind::Mount;
+        Ok(mount || self.engine(question).await?.is_some() && self.kind(question.read).is_some())
     }
 
     /// Whether answers for the path may be leased, as far as its mount is known.
@@ -29,20 +34,28 @@ impl Kv {
     }
 
     /// What is mounted at the path; asks if nobody knows.
-    pub async fn engine(&self, question: &Question<'_>) -> Option<Engine> {
+    ///
+    /// # Errors
+    /// Nobody knows, and the upstream cannot be asked.
+    pub async fn engine(&self, question: &Question<'_>) -> Result<Option<Engine>, Error> {
         let path = &question.read.path;
         if self.mounts.find(path, true).is_none() {
+            let detected = self.detect(question).await;
             // While the upstream cannot be asked, what was known of the mount is as good as what
             // is known of its secrets.
-            let answered = match self.detect(question).await {
-                Ok(()) => true,
-                Err(error) => error.trouble().is_none(),
-            };
-            if answered && self.mounts.find(path, true).is_none() {
-                return None;
+            let known = self.mounts.find(path, false).map(|(_, engine)| engine);
+            match detected {
+                Err(error) if error.trouble().is_some() => {
+                    return match known {
+                        None if !error.answered() => Err(error),
+                        known => Ok(known),
+                    };
+                }
+                _ if self.mounts.find(path, true).is_none() => return Ok(None),
+                _ => (),
             }
         }
-        self.mounts.find(path, false).map(|(_, engine)| engine)
+        Ok(self.mounts.find(path, false).map(|(_, engine)| engine))
     }
 
     pub(super) fn learn_mount(&self, order: &Order, status: StatusCode, body: &[u8]) {

@@ -126,6 +126,14 @@ impl Kv {
         Ask::get(target, headers, question.visit.tenant())
     }
 
+    /// What is kept, where the upstream has just come back and has as much to answer as it may be
+    /// asked. All that is kept is due at once then; what there is no room for yet is served as it
+    /// was during the outage, for the window W at the longest.
+    pub(super) fn crowded_out(&self, question: &Question<'_>) -> Option<Reply> {
+        let crowded = self.upstream.crowded(self.logins.window());
+        crowded.then(|| self.stale(question, &Error::recovering())).flatten()
+    }
+
     /// Makes the read, and stores what may be stored.
     pub(super) async fn fill(&self, order: &Order) -> Fetched {
         let stamp = self.store.stamp(order.key.path());

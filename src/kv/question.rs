@@ -6,6 +6,7 @@ use hyper::http::uri::PathAndQuery;
 
 use crate::body::Response;
 use crate::cache::{KeyRef, Scope};
+use crate::error::Error;
 use crate::metrics::Outcome;
 use crate::request::{Directive, Read, ReadKind};
 use crate::secret::Fingerprint;
@@ -40,6 +41,9 @@ pub enum Reply {
     Forward(CacheStatus),
     /// An answer.
     Serve(Response, Outcome),
+    /// What the path is of nobody knows, and the upstream cannot be asked: neither about that nor
+    /// for the answer. What is no secret may be at hand elsewhere.
+    Unknown(Error),
 }
 
 /// What the answer to a forwarded request says about the cache.

@@ -1,18 +1,20 @@
 //! Which address of the upstream to ask, and is it still the same cluster?
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::http::uri::PathAndQuery;
 use hyper::{StatusCode, Uri};
 use serde::Deserialize;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Upstream;
+use super::node::{Node, State, Turn};
+use super::recovery::Recovery;
+use crate::clock::Clock;
 use crate::error::Error;
 use crate::metrics::Metrics;
 
@@ -31,106 +33,20 @@ pub(super) struct Nodes {
     cluster: watch::Sender<Option<Arc<str>>>,
     /// Whether any of them has ever called itself Vault Enterprise.
     enterprise: AtomicBool,
+    recovery: Mutex<Recovery>,
+    clock: Clock,
     metrics: Arc<Metrics>,
 }
 
-/// One address.
-#[derive(Debug)]
-pub(super) struct Node {
-    base: Uri,
-    /// For people and metrics: `http://127.0.0.1:8200`.
-    name: String,
-    state: AtomicU8,
-    /// Rung when a request could not connect, so that the next look is now.
-    doubt: Notify,
-}
-
-/// What an address last said of itself; the order is the order of preference.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[repr(u8)]
-enum State {
-    /// The active node.
-    Active,
-    /// Nobody has asked yet.
-    Unknown,
-    /// Not the active node; forwards what it cannot answer.
-    Standby,
-    /// Answers, and will not give out secrets.
-    Sealed,
-    /// A request could not connect; the next look will tell.
-    Suspect,
-    /// Does not answer its health check.
-    Down,
-}
-
-const STATES: [State; 6] =
-    [State::Active, State::Unknown, State::Standby, State::Sealed, State::Suspect, State::Down];
-
-impl State {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Unknown => "unknown",
-            Self::Standby => "standby",
-            Self::Sealed => "sealed",
-            Self::Suspect => "suspect",
-            Self::Down => "down",
-        }
-    }
-
-    /// `sys/health`'s statuses (OpenBao `internal/http/sys_health.go`).
-    fn of(status: StatusCode) -> Self {
-        match status.as_u16() {
-            200 => Self::Active,
-            // 472 and 473: Vault Enterprise's secondaries and performance standbys.
-            429 | 472 | 473 => Self::Standby,
-            501 | 503 => Self::Sealed,
-            _ => Self::Down,
-        }
-    }
-}
-
-impl Node {
-    fn state(&self) -> State {
-        STATES[usize::from(self.state.load(Ordering::Relaxed)).min(STATES.len() - 1)]
-    }
-
-    /// Sets the state, and says so where it is news.
-    fn set(&self, state: State, metrics: &Metrics) {
-        let before = self.state.swap(state as u8, Ordering::Relaxed);
-        if before != state as u8 {
-            match state {
-                State::Active | State::Standby => {
-                    info!(address = self.name, state = state.name(), "upstream");
-                }
-                _ => warn!(address = self.name, state = state.name(), "upstream"),
-            }
-        }
-        let up = matches!(state, State::Active | State::Standby | State::Sealed);
-        metrics.upstream_health(&self.name, up, state == State::Sealed);
-    }
-
-    /// The whole address of `target` at this node.
-    pub(super) fn uri(&self, target: Option<PathAndQuery>) -> Result<Uri, Error> {
-        let mut parts = self.base.clone().into_parts();
-        parts.path_and_query = Some(target.unwrap_or(PathAndQuery::from_static("/")));
-        Uri::from_parts(parts).map_err(Error::garbage)
-    }
-}
-
 impl Nodes {
-    pub(super) fn new(addresses: &[Uri], metrics: Arc<Metrics>) -> Self {
-        let node = |address: &Uri| {
-            Arc::new(Node {
-                base: address.clone(),
-                name: address.to_string().trim_end_matches('/').to_owned(),
-                state: AtomicU8::new(State::Unknown as u8),
-                doubt: Notify::new(),
-            })
-        };
+    /// `rate`: requests a second that an upstream bears which has just come back.
+    pub(super) fn new(addresses: &[Uri], rate: u32, clock: Clock, metrics: Arc<Metrics>) -> Self {
+        let node = |address| Arc::new(Node::new(address, clock.clone(), Arc::clone(&metrics)));
         let all = addresses.iter().map(node).collect();
         let (answered, cluster) = (watch::Sender::new(false), watch::Sender::new(None));
-        Self { all, answered, cluster, enterprise: AtomicBool::new(false), metrics }
+        let enterprise = AtomicBool::new(false);
+        let recovery = Mutex::new(Recovery::new(rate));
+        Self { all, answered, cluster, enterprise, recovery, clock, metrics }
     }
 
     pub(super) fn cluster(&self) -> watch::Receiver<Option<Arc<str>>> {
@@ -159,32 +75,74 @@ impl Nodes {
     }
 
     pub(super) fn describe(&self) -> Vec<(String, &'static str)> {
-        self.all.iter().map(|node| (node.name.clone(), node.state().name())).collect()
+        let state = |node: &Node| match node.state() {
+            State::Down | State::Sealed => node.state().name(),
+            _ if node.resting() => "left alone",
+            state => state.name(),
+        };
+        self.all.iter().map(|node| (node.name.clone(), state(node))).collect()
     }
 
-    /// The best address; the first of several equals.
+    /// Leave to ask the best address whose breaker lets a request pass, the first of several
+    /// equals; another than `except`, if there is one.
     ///
     /// When a look has found all of them down there is nothing to wait for: the next one is less
     /// than a second away, and callers are better served by a stale answer now.
-    pub(super) fn choose(&self) -> Result<Arc<Node>, Error> {
-        // Nobody is passed over for not having been asked yet.
-        let rank = |node: &&Arc<Node>| match node.state() {
-            State::Unknown => State::Active,
-            state => state,
-        };
-        let best = self.all.iter().min_by_key(rank);
-        match best {
-            Some(node) if node.state() != State::Down => Ok(Arc::clone(node)),
-            _ => Err(Error::silent("no address of the upstream answers its health check")),
-        }
+    pub(super) fn choose(&self, except: Option<&Node>) -> Result<Turn, Error> {
+        self.weigh();
+        let mut best: Vec<_> = self.candidates().collect();
+        best.sort_by_key(|node| (except.is_some_and(|except| same(node, except)), rank(node)));
+        first(best, Node::turn)
     }
 
-    /// Notes that a request could not connect.
-    pub(super) fn suspect(&self, node: &Node) {
-        if node.state() != State::Down {
-            node.set(State::Suspect, &self.metrics);
-        }
-        node.doubt.notify_one();
+    /// Whether [`choose`](Self::choose) would find one.
+    pub(super) fn any(&self) -> Result<(), Error> {
+        self.weigh();
+        let mut best: Vec<_> = self.candidates().collect();
+        best.sort_by_key(|node| rank(node));
+        first(best, |node| node.admits())
+    }
+
+    /// Leave to ask another address than `first` that is as good: a standby may not know yet what
+    /// the active node has taken in.
+    pub(super) fn twin(&self, first: &Node) -> Option<Turn> {
+        let twin = |node: &&Arc<Node>| !same(node, first) && rank(node) == rank(first);
+        self.candidates().filter(twin).find_map(|node| node.turn().ok())
+    }
+
+    /// Whether there is another address than `node` to ask.
+    pub(super) fn others(&self, node: &Node) -> bool {
+        self.candidates().any(|other| !same(other, node) && other.admits().is_ok())
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.all.iter().filter(|node| node.state() != State::Down)
+    }
+
+    /// Notes whether the upstream can be asked for secrets now.
+    fn weigh(&self) {
+        let out = |node: &Arc<Node>| {
+            matches!(node.state(), State::Down | State::Sealed) || node.resting()
+        };
+        let (out, now) = (self.all.iter().all(out), self.clock.now());
+        let mut recovery = self.recovery();
+        if out { recovery.out() } else { recovery.back(now) }
+    }
+
+    /// How long a request of vaultlet's own has to wait, so that an upstream that has just come
+    /// back is not asked for everything at once.
+    pub(super) fn pace(&self) -> Duration {
+        self.recovery().turn(self.clock.now())
+    }
+
+    /// Whether it would have to, less than `window` after that.
+    pub(super) fn crowded(&self, window: Duration) -> bool {
+        self.recovery().crowded(window, self.clock.now())
+    }
+
+    /// Never held across an `await`, and nothing panics while it is held.
+    fn recovery(&self) -> MutexGuard<'_, Recovery> {
+        self.recovery.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The one of the addresses that `location` lies at.
@@ -211,8 +169,11 @@ impl Nodes {
                 }
                 Err(_) => State::Down,
             };
-            node.set(state, &self.metrics);
-            let calm = matches!(state, State::Active | State::Standby);
+            if node.looked(state) {
+                upstream.start_afresh();
+            }
+            self.weigh();
+            let calm = state.well() && !node.resting();
             // Neighbouring nodes of a cluster must not fall into step.
             let pause = if calm { CALM } else { ALERT }.mul_f64(0.8 + 0.4 * fastrand::f64());
             if state == State::Down {
@@ -247,6 +208,7 @@ impl Nodes {
             let changed = pinned.as_ref() != Some(&id);
             if changed && pinned.is_some() {
                 warn!("the upstream is another cluster than before: forgetting all of it");
+                self.metrics.cluster_changed();
             }
             if changed {
                 *pinned = Some(id);
@@ -256,21 +218,56 @@ impl Nodes {
     }
 }
 
+fn same(one: &Node, other: &Node) -> bool {
+    std::ptr::eq(one, other)
+}
+
+/// Nobody is passed over for not having been asked yet.
+fn rank(node: &Node) -> State {
+    match node.state() {
+        State::Unknown => State::Active,
+        state => state,
+    }
+}
+
+/// What the first of `nodes` gives that gives anything. While one is left alone, a sealed one is not
+/// asked instead: that it is sealed does not mean that the cluster is.
+fn first<T>(
+    nodes: Vec<&Arc<Node>>,
+    mut ask: impl FnMut(&Arc<Node>) -> Result<T, Duration>,
+) -> Result<T, Error> {
+    let mut shortest = None;
+    for node in nodes {
+        if node.state() == State::Sealed && shortest.is_some() {
+            break;
+        }
+        match ask(node) {
+            Ok(given) => return Ok(given),
+            Err(pause) => {
+                shortest = Some(shortest.map_or(pause, |other: Duration| other.min(pause)));
+            }
+        }
+    }
+    Err(Error::Resting(StatusCode::SERVICE_UNAVAILABLE, shortest.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn nodes() -> Nodes {
         let addresses = ["http://127.0.0.1:1", "http://127.0.0.1:2"].map(Uri::from_static);
-        Nodes::new(&addresses, Arc::new(Metrics::new().unwrap()))
+        Nodes::new(&addresses, 200, Clock::manual(), Arc::new(Metrics::new().unwrap()))
     }
 
     #[test]
     fn the_first_of_the_healthiest_is_asked() {
         let nodes = nodes();
         let chosen = |states: [State; 2]| {
-            nodes.all.iter().zip(states).for_each(|(node, state)| node.set(state, &nodes.metrics));
-            nodes.choose().map(|node| node.name.clone()).ok()
+            for (node, state) in nodes.all.iter().zip(states) {
+                node.set(state);
+            }
+            nodes.choose(None).map(|turn| turn.node.name.clone()).ok()
         };
 
         for (states, expected) in [
@@ -279,9 +276,51 @@ mod tests {
             ([State::Unknown, State::Active], Some("http://127.0.0.1:1")),
             ([State::Sealed, State::Standby], Some("http://127.0.0.1:2")),
             ([State::Down, State::Suspect], Some("http://127.0.0.1:2")),
+            ([State::Sealed, State::Suspect], Some("http://127.0.0.1:2")),
             ([State::Down, State::Down], None),
         ] {
             assert_eq!(chosen(states).as_deref(), expected, "{states:?}");
+        }
+    }
+
+    fn break_down(node: &Arc<Node>) {
+        while let Ok(turn) = node.turn() {
+            turn.bad(None);
+        }
+    }
+
+    #[test]
+    fn who_is_left_alone_is_passed_over_and_a_sealed_one_is_heard() {
+        let nodes = nodes();
+        let [one, two] = [&nodes.all[0], &nodes.all[1]];
+        let chosen = || nodes.choose(None).map(|turn| turn.node.name.clone()).ok();
+        for node in [one, two] {
+            node.set(State::Active);
+        }
+        break_down(one);
+        assert_eq!(chosen().as_ref(), Some(&two.name));
+        assert_eq!(nodes.describe()[0].1, "left alone");
+
+        // The other is sealed, of which the cluster as such may know nothing.
+        two.set(State::Sealed);
+        let error = nodes.choose(None).unwrap_err();
+        assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(nodes.any().is_err());
+
+        // It is sealed itself: nothing kept may stand in for that answer.
+        one.set(State::Sealed);
+        assert_eq!(chosen().as_ref(), Some(&one.name));
+        assert!(nodes.any().is_ok());
+    }
+
+    #[test]
+    fn a_standby_is_no_twin_of_the_active_node() {
+        let nodes = nodes();
+        let [one, two] = [&nodes.all[0], &nodes.all[1]];
+        for (state, twin) in [(State::Standby, false), (State::Active, true)] {
+            one.set(State::Active);
+            two.set(state);
+            assert_eq!(nodes.twin(one).is_some(), twin, "{state:?}");
         }
     }
 

@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, Uri};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -25,9 +26,11 @@ use crate::error::BoxError;
 use crate::trust;
 
 mod carrier;
+mod names;
 mod stream;
 
 pub use carrier::Carrier;
+use names::Names;
 use stream::Stream;
 pub(super) use stream::Switch;
 
@@ -35,10 +38,17 @@ pub(super) use stream::Switch;
 /// do: a connection is given up before its other end closes it under a request.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// What has been sent is acknowledged by then, or the other end has vanished. It is far more than a
+/// network takes, as a server that takes an upload slowly may not read for a while.
+#[cfg(target_os = "linux")]
+const VANISHED: Duration = Duration::from_secs(10);
+
 /// The connections, made anew when the authorities to trust change.
 #[derive(Debug)]
 pub(super) struct Pool {
     client: ArcSwap<Client<Connector, Body>>,
+    /// What the client makes its connections with.
+    connector: ArcSwap<Connector>,
     settings: Settings,
 }
 
@@ -67,13 +77,22 @@ impl Pool {
             connect_timeout: config.connect_timeout,
             carrier,
         };
-        Ok(Self { client: ArcSwap::from_pointee(settings.client()?), settings })
+        let connector = settings.connector()?;
+        let client = ArcSwap::from_pointee(client(connector.clone()));
+        Ok(Self { client, connector: ArcSwap::from_pointee(connector), settings })
     }
 
     /// Trusts what the file holds now. Requests under way keep their connections.
     pub(super) fn reload(&self) -> Result<(), BoxError> {
-        self.client.store(Arc::new(self.settings.client()?));
+        self.connector.store(Arc::new(self.settings.connector()?));
+        self.renew();
         Ok(())
+    }
+
+    /// Makes new connections from now on, as those there are may lead nowhere. Requests under way
+    /// keep theirs.
+    pub(super) fn renew(&self) {
+        self.client.store(Arc::new(client(Connector::clone(&self.connector.load()))));
     }
 
     pub(super) async fn send(
@@ -85,25 +104,28 @@ impl Pool {
     }
 }
 
-impl Settings {
-    fn client(&self) -> Result<Client<Connector, Body>, BoxError> {
-        Ok(Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(self.connector()?))
-    }
+fn client(connector: Connector) -> Client<Connector, Body> {
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build(connector)
+}
 
+impl Settings {
     fn connector(&self) -> Result<Connector, BoxError> {
         if let Some(carrier) = self.carrier.clone() {
             let carry = service_fn(move |_: Uri| carrier.connect());
             return Ok(BoxCloneSyncService::new(Timeout::new(carry, self.connect_timeout)));
         }
-        let mut tcp = HttpConnector::new();
+        let names = Names::new(GaiResolver::new(), self.connect_timeout / 2);
+        let mut tcp = HttpConnector::new_with_resolver(names);
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(self.connect_timeout));
         tcp.set_keepalive(Some(Duration::from_secs(15)));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(VANISHED));
         let tls = HttpsConnectorBuilder::new().with_tls_config(self.tls()?).https_or_http();
         let tls = match &self.server_name {
             Some(name) => tls.with_server_name_resolver(FixedServerNameResolver::new(name.clone())),

@@ -1,10 +1,13 @@
 //! What do callers notice while the upstream is gone, stuck, sealed, failing or not itself?
 
 mod addresses;
+mod breaker;
 mod garbage;
 mod gone;
+mod herd;
 mod load;
 mod rights;
+mod slow;
 
 use serde_json::{Value, json};
 

@@ -62,7 +62,7 @@ async fn cached_reads_go_on_without_the_server_and_nothing_else_does() {
     // What never left the node has changed nothing.
     for path in ["sys/mounts/x", "identity/entity", "auth/token/revoke-self", "auth/token/revoke"] {
         let call = Call::new("POST", path).json(&json!({}));
-        world.vaultlet.client().send(&call).await.expect_own_error(&[502]);
+        world.vaultlet.client().send(&call).await.expect_own_error(&[502, 503]);
     }
     stale(&caller.get(PATH).await, "survivor");
 
@@ -201,6 +201,10 @@ async fn another_cluster_at_the_same_address_gets_nothing_of_the_first() {
         sleep(Duration::from_millis(100)).await;
     }
     root.get(PATH).await.expect(404);
+    let changes = world.vaultlet.metric("vaultlet_upstream_cluster_changes_total", &[]).await;
+    assert!((changes - 1.0).abs() < 0.5, "{changes}");
+    let said = "the upstream is another cluster than before: forgetting all of it";
+    assert_eq!(world.vaultlet.events(said).len(), 1);
     let written = json!({"data": {"value": "second cluster"}});
     root.post(PATH, written).await.expect(200);
     reads(&root.get(PATH).await, "second cluster");

@@ -24,6 +24,7 @@ mod breaker;
 mod gate;
 pub mod headers;
 mod health;
+mod index;
 mod lanes;
 mod node;
 mod pool;
@@ -34,6 +35,7 @@ mod whole;
 pub use ask::Ask;
 use gate::{Budget, Gate};
 use health::Nodes;
+use index::Newest;
 use lanes::Lanes;
 pub use pool::Carrier;
 use pool::{Pool, Switch};
@@ -52,6 +54,7 @@ pub struct Upstream {
     gate: Gate,
     budget: Budget,
     lanes: Lanes,
+    newest: Newest,
     timeout: Duration,
     first_byte: Duration,
     retries: u32,
@@ -81,6 +84,7 @@ impl Upstream {
             gate: Gate::new(config.max_in_flight, config.max_queue, config.timeout),
             budget: Budget::default(),
             lanes: Lanes::new(clock.clone()),
+            newest: Newest::default(),
             timeout: config.timeout,
             first_byte: config.first_byte_timeout.min(config.timeout),
             retries: config.retries,
@@ -150,6 +154,7 @@ impl Upstream {
         // A request without a body can follow a standby's redirect to the active node.
         let again = request.body().is_end_stream().then(|| Ask::of(&request, tenant)).flatten();
         let (head, body) = request.into_parts();
+        let method = head.method.clone();
         let (body, upload) = match again {
             Some(_) => (body, Upload::none()),
             None => Upload::of(body),
@@ -176,6 +181,7 @@ impl Upstream {
             let request = ask.request()?;
             answer = self.attempt(forward, &node, request, &upload, patience).await?;
         }
+        self.newest.note(&method, answer.headers());
         let cut = answer.extensions_mut().remove::<Switch>().map(|switch| switch.armed(upload));
         Ok(answer.map(|body| body::stream(Guarded::new(body, (place, cut, errand)))))
     }
@@ -234,6 +240,7 @@ impl Upstream {
     /// No address gave a whole answer in time, or what is asked fails and is left alone.
     pub async fn ask(&self, operation: Operation, ask: &Ask, limit: usize) -> Result<Whole, Error> {
         let going = self.lanes.enter(ask)?;
+        let ask = &*self.newest.required(ask);
         let patience = self.timeout.min(CALL);
         let whole = tokio::time::timeout(patience, self.ask_patiently(operation, ask, limit));
         let whole = whole.await.unwrap_or(Err(Error::Timeout(patience)));

@@ -8,6 +8,7 @@ mod herd;
 mod load;
 mod rights;
 mod slow;
+mod standbys;
 
 use serde_json::{Value, json};
 

@@ -154,7 +154,8 @@ async fn an_upstream_that_comes_and_goes_is_not_stormed() {
         if began.elapsed().as_secs() / 2 % 2 == 0 { Reply::Forward } else { Reply::Reset }
     })
     .await;
-    let vaultlet = Vaultlet::start(&stub.address(), json!({})).await;
+    let retries = json!({"upstream": {"retries": 10}});
+    let vaultlet = Vaultlet::start(&stub.address(), retries).await;
     let root = vaultlet.client().token("root");
     while root.get("secret/data/hot").await.status != 200 {
         sleep(Duration::from_millis(50)).await;

@@ -178,7 +178,7 @@ struct RequestMember<'a> {
 #[serde(rename_all = "lowercase")]
 enum Namespace<'a> {
     Id(&'static str),
-    Path(Capped<'a>),
+    Path(Path<'a>),
 }
 
 #[derive(Serialize)]
@@ -266,7 +266,8 @@ impl Encoder {
                 operation: record.operation,
                 namespace: match record.namespace {
                     "" => Namespace::Id("root"),
-                    path => Namespace::Path(name(path)),
+                    path if namespaced(path) => Namespace::Path(Path::Plain(name(path))),
+                    odd => Namespace::Path(Path::Digest(self.digester.of(odd.as_bytes()))),
                 },
                 path,
                 remote_address: record.remote.map(|remote| remote.ip().to_string()),
@@ -296,6 +297,12 @@ impl Encoder {
             },
         }))
     }
+}
+
+/// Whether this can be the path of a namespace. What else stands where one should is whatever its
+/// sender took for one, and may be a token: those have a dot in them.
+fn namespaced(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/'))
 }
 
 fn name(text: &str) -> Capped<'_> {

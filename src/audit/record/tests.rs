@@ -116,7 +116,6 @@ fn whatever_a_name_holds_a_record_is_one_line_that_reads_back() {
         "é 😀",
     ] {
         let record = Record {
-            namespace: name,
             login: Login { display_name: Some(name), policies: vec![name], ..Login::default() },
             ..sample(name.as_bytes())
         };
@@ -126,11 +125,24 @@ fn whatever_a_name_holds_a_record_is_one_line_that_reads_back() {
         assert!(line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line}");
         let json: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(json["request"]["path"], name);
-        assert_eq!(json["request"]["namespace"]["path"], name);
         assert_eq!(json["auth"]["display_name"], name);
         assert_eq!(json["auth"]["policies"][0], name);
         assert_eq!(json["vaultlet"]["seq"], 1);
         assert_eq!(json["vaultlet"].get("path_escaped"), None);
+    }
+}
+
+#[test]
+fn what_cannot_be_a_namespace_is_not_written_down() {
+    let namespace = |path| {
+        let record = Record { namespace: path, ..sample(b"secret/data/app") };
+        json(&plain(), &record)["request"]["namespace"]["path"].as_str().unwrap().to_owned()
+    };
+    for path in ["team", "team-1/Sub_2"] {
+        assert_eq!(namespace(path), path);
+    }
+    for path in ["s.mbtvkWdLu5zPMKg8SLJboFd9", "eyJh.eyJp.c2ln", "team a", "\u{9b}31m"] {
+        assert!(namespace(path).starts_with("hmac-sha256:"), "{path}");
     }
 }
 

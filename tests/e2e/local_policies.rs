@@ -100,7 +100,7 @@ pub async fn own_token(root: &Client) -> String {
 }
 
 /// Waits for two more readings: one of them began after this.
-async fn settled(vaultlet: &Vaultlet) {
+pub async fn settled(vaultlet: &Vaultlet) {
     let before = refreshes(vaultlet).await;
     refreshed(vaultlet, before + 2.0).await;
 }

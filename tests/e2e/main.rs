@@ -16,6 +16,7 @@
 )]
 
 mod admin;
+mod attacks;
 mod bao;
 mod cache;
 mod client;
@@ -29,7 +30,6 @@ mod leases;
 mod listeners;
 mod local_policies;
 mod mint;
-mod odd_requests;
 mod oldest;
 mod outage;
 mod passthrough;

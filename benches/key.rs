@@ -16,7 +16,7 @@ use vaultlet::cache::entry::{Entry, Life};
 use vaultlet::cache::{KeyRef, Scope, Store};
 use vaultlet::clock::Clock;
 use vaultlet::config::Source;
-use vaultlet::identity::{Facts, Logins};
+use vaultlet::identity::Logins;
 use vaultlet::kv::answer::Answer;
 use vaultlet::metrics::Metrics;
 use vaultlet::request::Call;
@@ -56,7 +56,7 @@ fn class(c: &mut Criterion) {
     let answer = answer.to_string();
     c.bench_function("key/class", |b| {
         b.iter(|| {
-            let facts = Facts::of_lookup(black_box(answer.as_bytes())).unwrap();
+            let facts = logins.facts(black_box(answer.as_bytes())).unwrap();
             logins.overhear(facts, logins.now(), logins.epoch());
         });
     });

@@ -4,8 +4,9 @@
 //! jump when the wall clock is set: a paused process serves nothing whose window lapsed meanwhile.
 //! A test moves its own clock by hand; a simulation's moves with its runtime. The wall clock is
 //! read only where somebody else names an instant (`deletion_time`, `expire_time`, the `exp` of a
-//! token), to turn it into a duration from now, and for the time that an audit record shows. Set
-//! back while the process runs, it revives nothing: it counts from the process's start then.
+//! token), to turn it into a duration from now ([`Clock::until_unix`]), and for the time that an
+//! audit record shows. Set back while the process runs, it revives nothing: it counts from the
+//! process's start then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -94,8 +95,8 @@ pub struct Clock(Source);
 enum Source {
     Machine,
     Manual(Arc<AtomicU64>),
-    /// Since that instant.
-    Runtime(Instant),
+    /// Since that instant; and what the wall clock showed then, since 1970, where it follows.
+    Runtime(Instant, Option<Duration>),
 }
 
 /// By what a clock that follows the runtime is ahead of the machine's start.
@@ -121,7 +122,14 @@ impl Clock {
     /// A clock that the runtime's timers go by: where the runtime's time is paused and moved, it
     /// moves along. Clones agree. Begins late enough for what lies before it to be told apart.
     pub fn of_the_runtime() -> Self {
-        Self(Source::Runtime(Instant::now()))
+        Self(Source::Runtime(Instant::now(), None))
+    }
+
+    /// The same, and the instants that the upstream names are measured against a wall clock that
+    /// moves along: it shows `wall` now.
+    pub fn of_the_runtime_at(wall: SystemTime) -> Self {
+        let wall = wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(Source::Runtime(Instant::now(), Some(wall)))
     }
 
     /// Moves a manual clock; another cannot be moved, and is left alone.
@@ -137,7 +145,7 @@ impl Clock {
         match &self.0 {
             Source::Machine => Time(boottime()),
             Source::Manual(nanos) => Time(nanos.load(Ordering::SeqCst)),
-            Source::Runtime(begun) => Time(0).plus(A_DAY).plus(begun.elapsed()),
+            Source::Runtime(begun, _) => Time(0).plus(A_DAY).plus(begun.elapsed()),
         }
     }
 
@@ -146,7 +154,7 @@ impl Clock {
         let boot = match &self.0 {
             Source::Machine => std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok(),
             Source::Manual(_) => Some("moved by hand".to_owned()),
-            Source::Runtime(_) => None,
+            Source::Runtime(..) => None,
         };
         let boot = boot.map(|boot| boot.trim().into());
         Moment { time: self.now(), unix: Self::unix(), boot }
@@ -165,9 +173,13 @@ impl Clock {
 
     /// How far ahead an instant lies that is named as [`unix`](Self::unix) names now; `None` once
     /// it has passed.
-    pub fn until_unix(seconds: i64) -> Option<Duration> {
+    pub fn until_unix(&self, seconds: i64) -> Option<Duration> {
+        let now = match &self.0 {
+            Source::Runtime(begun, Some(wall)) => *wall + begun.elapsed(),
+            _ => unrevived(),
+        };
         let then = Duration::from_secs(u64::try_from(seconds).ok()?);
-        then.checked_sub(unrevived())
+        then.checked_sub(now)
     }
 
     /// By how much the wall clock was set back since the process began.
@@ -228,6 +240,18 @@ mod tests {
         tokio::time::sleep(Duration::from_hours(1)).await;
 
         assert_eq!(clock.clone().now().since(start), Duration::from_hours(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_follows_moves_with_the_runtimes_timers() {
+        let wall = UNIX_EPOCH + Duration::from_secs(1_000);
+        let clock = Clock::of_the_runtime_at(wall);
+        assert_eq!(clock.until_unix(1_090), Some(Duration::from_secs(90)));
+
+        tokio::time::sleep(Duration::from_mins(1)).await;
+
+        assert_eq!(clock.until_unix(1_090), Some(Duration::from_secs(30)));
+        assert_eq!(clock.until_unix(1_059), None);
     }
 
     #[test]

@@ -13,14 +13,27 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// The flights under way, each for a key and under a tag; who may board a flight is decided by
 /// its tag.
 #[derive(Debug)]
 pub struct Flights<K, T, V>(Arc<Mutex<Board<K, T, V>>>);
 
-type Board<K, T, V> = HashMap<K, Vec<(T, watch::Receiver<Option<V>>)>>;
+#[derive(Debug)]
+struct Board<K, T, V> {
+    /// How many there were so far.
+    flights: u64,
+    by_key: HashMap<K, Vec<Flight<T, V>>>,
+}
+
+#[derive(Debug)]
+struct Flight<T, V> {
+    number: u64,
+    tag: T,
+    /// Those on board, in the order they came, which is the order they are told in.
+    passengers: Vec<oneshot::Sender<V>>,
+}
 
 /// What boarding gives.
 pub enum Seat<K: Eq + Hash, T, V> {
@@ -34,64 +47,71 @@ pub enum Seat<K: Eq + Hash, T, V> {
 pub struct Pilot<K: Eq + Hash, T, V> {
     board: Arc<Mutex<Board<K, T, V>>>,
     key: K,
-    land: watch::Sender<Option<V>>,
+    number: u64,
 }
 
 /// Whoever waits for it.
-pub struct Passenger<V>(watch::Receiver<Option<V>>);
+pub struct Passenger<V>(oneshot::Receiver<V>);
 
 impl<K: Clone + Eq + Hash, T, V: Clone> Flights<K, T, V> {
     /// Takes a seat on a flight to `key` whose tag `suits`, or starts one under `tag`.
     pub fn board(&self, key: &K, tag: T, suits: impl Fn(&T) -> bool) -> Seat<K, T, V> {
         let mut board = lock(&self.0);
-        let flights = board.entry(key.clone()).or_default();
-        if let Some((_, landing)) = flights.iter().find(|(tag, _)| suits(tag)) {
-            return Seat::Passenger(Passenger(landing.clone()));
+        let number = board.flights;
+        let flights = board.by_key.entry(key.clone()).or_default();
+        if let Some(flight) = flights.iter_mut().find(|flight| suits(&flight.tag)) {
+            let (land, landing) = oneshot::channel();
+            flight.passengers.push(land);
+            return Seat::Passenger(Passenger(landing));
         }
-        let (land, landing) = watch::channel(None);
-        flights.push((tag, landing));
-        Seat::Pilot(Pilot { board: Arc::clone(&self.0), key: key.clone(), land })
+        flights.push(Flight { number, tag, passengers: Vec::new() });
+        board.flights += 1;
+        Seat::Pilot(Pilot { board: Arc::clone(&self.0), key: key.clone(), number })
     }
 }
 
 impl<K, T, V> Default for Flights<K, T, V> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Mutex::new(Board { flights: 0, by_key: HashMap::new() })))
+    }
+}
+
+impl<K: Eq + Hash, T, V: Clone> Pilot<K, T, V> {
+    /// Gives the answer to everyone on board, and takes the flight off the board first, so that
+    /// nobody boards one that is over.
+    pub fn land(self, answer: V) {
+        for passenger in self.leave() {
+            // Who has hung up needs none.
+            passenger.send(answer.clone()).ok();
+        }
     }
 }
 
 impl<K: Eq + Hash, T, V> Pilot<K, T, V> {
-    /// Gives the answer to everyone on board, and takes the flight off the board first, so that
-    /// nobody boards one that is over.
-    pub fn land(self, answer: V) {
-        self.leave();
-        self.land.send_replace(Some(answer));
-    }
-
-    fn leave(&self) {
+    /// Takes the flight off the board, and gives those on board.
+    fn leave(&self) -> Vec<oneshot::Sender<V>> {
         let mut board = lock(&self.board);
-        let empty = board.get_mut(&self.key).is_some_and(|flights| {
-            flights.retain(|(_, landing)| !landing.same_channel(&self.land.subscribe()));
-            flights.is_empty()
-        });
-        if empty {
-            board.remove(&self.key);
+        let Some(flights) = board.by_key.get_mut(&self.key) else { return Vec::new() };
+        let place = flights.iter().position(|flight| flight.number == self.number);
+        let passengers = place.map(|place| flights.remove(place).passengers);
+        if flights.is_empty() {
+            board.by_key.remove(&self.key);
         }
+        passengers.unwrap_or_default()
     }
 }
 
 impl<K: Eq + Hash, T, V> Drop for Pilot<K, T, V> {
     /// A task that panicked or was stopped takes its flight with it; the passengers see it end.
     fn drop(&mut self) {
-        self.leave();
+        drop(self.leave());
     }
 }
 
-impl<V: Clone> Passenger<V> {
+impl<V> Passenger<V> {
     /// The answer; `None` if the flight was lost.
-    pub async fn wait(mut self) -> Option<V> {
-        let landed = self.0.wait_for(Option::is_some).await.ok()?;
-        landed.clone()
+    pub async fn wait(self) -> Option<V> {
+        self.0.await.ok()
     }
 }
 
@@ -154,7 +174,7 @@ mod tests {
         drop(first);
 
         assert_eq!(waiting.wait().await, None);
-        assert!(lock(&flights.0).is_empty());
+        assert!(lock(&flights.0).by_key.is_empty());
     }
 
     #[tokio::test]
@@ -164,6 +184,6 @@ mod tests {
 
         pilot(flights.board(&"app", 1, |_| true)).land(2);
 
-        assert!(lock(&flights.0).is_empty());
+        assert!(lock(&flights.0).by_key.is_empty());
     }
 }

@@ -107,7 +107,7 @@ impl Forward {
         if let Some(bytes) = whole {
             let facts = match lesson {
                 Lesson::Issued(place) => Facts::of_issue(&bytes, place),
-                Lesson::LookedUp => Facts::of_lookup(&bytes).ok(),
+                Lesson::LookedUp => self.logins.facts(&bytes).ok(),
             };
             if let Some(facts) = facts {
                 self.logins.overhear(facts, asked, epoch);

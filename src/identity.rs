@@ -232,7 +232,7 @@ impl Logins {
         let answer = self.upstream.ask(Operation::LookupSelf, &ask, LIMIT).await;
         match answer {
             Ok(Whole::Answer { status: StatusCode::OK, body, .. }) => {
-                let facts = Facts::of_lookup(&body).map_err(|error| {
+                let facts = self.facts(&body).map_err(|error| {
                     self.metrics.login(metrics::Lookup::Failed);
                     Error::garbage(error)
                 })?;
@@ -264,6 +264,14 @@ impl Logins {
                 Err(error)
             }
         }
+    }
+
+    /// What an answer of `auth/token/lookup-self` says.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn facts(&self, body: &[u8]) -> serde_json::Result<Facts> {
+        Facts::of_lookup(body, &self.clock)
     }
 
     /// Takes in what an answer says of a token: a login, a token created, or a lookup the caller

@@ -173,7 +173,7 @@ impl Issuers {
     pub fn tidy(&self) {
         let now = self.clock.now();
         self.verdicts.retain(|_, verified| {
-            now < verified.expires && Clock::until_unix(verified.expires_unix).is_some()
+            now < verified.expires && self.clock.until_unix(verified.expires_unix).is_some()
         });
         self.refusals.retain(|_, (until, _)| now < *until);
         for cluster in &self.clusters {
@@ -267,7 +267,7 @@ impl Issuers {
             }
             (subject, now)
         };
-        let life = Clock::until_unix(subject.expires).unwrap_or_default();
+        let life = self.clock.until_unix(subject.expires).unwrap_or_default();
         Ok(Verified::new(subject, token, now.plus(life)))
     }
 

@@ -5,13 +5,14 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use vaultlet::clock::Clock;
 use vaultlet::kv::answer::{Kind, Reading};
 
 fuzz_target!(|input: &[u8]| {
     let [kind, status, body @ ..] = input else { return };
     let kind = [Kind::V1, Kind::V2(None), Kind::V2(Some(1)), Kind::Mount][usize::from(*kind) % 4];
     let status = [200, 204, 404, 400, 403, 500, 503][usize::from(*status) % 7];
-    match Reading::of(kind, status, body) {
+    match Reading::of(kind, status, body, &Clock::default()) {
         Reading::Garbage(_) | Reading::Other => (),
         kept => {
             assert!(matches!(status, 200 | 404), "{status} was kept");

@@ -8,8 +8,10 @@
 //! Paths share generations by hash. A write may thereby make a neighbour read its secret once more
 //! than necessary; it can never leave one unread.
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use foldhash::quality::FixedState;
 
 /// A power of two. With ten thousand entries two in three share with nobody.
 const STRIPES: usize = 1 << 15;
@@ -19,7 +21,7 @@ const STRIPES: usize = 1 << 15;
 pub struct Generations {
     everything: AtomicU64,
     stripes: Box<[AtomicU64]>,
-    hasher: RandomState,
+    hasher: FixedState,
 }
 
 /// When something was read, in generations.
@@ -34,7 +36,8 @@ impl Default for Generations {
         Self {
             everything: AtomicU64::new(0),
             stripes: (0..STRIPES).map(|_| AtomicU64::new(0)).collect(),
-            hasher: RandomState::new(),
+            // Another in each process, and the same where a simulation is played again.
+            hasher: FixedState::with_seed(fastrand::u64(..)),
         }
     }
 }

@@ -148,7 +148,8 @@ impl Evidence {
                     .into(),
             );
         };
-        let facts = Facts::of_lookup(&body).map_err(|error| format!("no token: {error}"))?;
+        let facts = Facts::of_lookup(&body, &Clock::default())
+            .map_err(|error| format!("no token: {error}"))?;
         let Rights { policies, entity, namespace, display_name, .. } = facts.rights();
         self.who = format!("the token of {display_name}, entity {}", or_none(entity));
         if facts.limited() {

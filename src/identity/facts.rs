@@ -96,18 +96,18 @@ struct AuthBlock {
 }
 
 impl Facts {
-    /// Reads an answer of `auth/token/lookup-self`.
+    /// Reads an answer of `auth/token/lookup-self`. `clock`: what its end is measured by.
     ///
     /// # Errors
     /// It is not one.
-    pub fn of_lookup(body: &[u8]) -> serde_json::Result<Self> {
+    pub fn of_lookup(body: &[u8], clock: &Clock) -> serde_json::Result<Self> {
         #[derive(Deserialize)]
         struct Answer {
             data: LookupData,
         }
         let Answer { data } = serde_json::from_slice(body)?;
         // A time we cannot read is one we cannot keep to.
-        let life = data.expire_time.map(|time| until(&time).unwrap_or_default());
+        let life = data.expire_time.map(|time| until(&time, clock).unwrap_or_default());
         // The server writes none in two ways.
         let none = |external: &Value| match external {
             Value::Null => true,
@@ -250,7 +250,7 @@ fn strings(map: Option<Value>) -> Vec<(String, String)> {
 }
 
 /// From now to an RFC 3339 instant; zero once it has passed.
-fn until(time: &str) -> Option<Duration> {
+fn until(time: &str, clock: &Clock) -> Option<Duration> {
     let time: Timestamp = time.parse().ok()?;
-    Some(Clock::until_unix(time.as_second()).unwrap_or_default())
+    Some(clock.until_unix(time.as_second()).unwrap_or_default())
 }

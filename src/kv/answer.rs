@@ -108,10 +108,10 @@ struct Metadata {
 }
 
 impl Reading {
-    /// Reads an answer.
-    pub fn of(kind: Kind, status: u16, body: &[u8]) -> Self {
+    /// Reads an answer. `clock`: what an end that it names is measured by.
+    pub fn of(kind: Kind, status: u16, body: &[u8], clock: &Clock) -> Self {
         match status {
-            200 => Self::success(kind, body),
+            200 => Self::success(kind, body, clock),
             // A read that succeeds says what it read.
             201..=299 => Self::Garbage("a success without a secret"),
             404 => Self::absence(kind, body),
@@ -119,7 +119,7 @@ impl Reading {
         }
     }
 
-    fn success(kind: Kind, body: &[u8]) -> Self {
+    fn success(kind: Kind, body: &[u8], clock: &Clock) -> Self {
         let Some(frame) = Frame::parse(body) else {
             return Self::Garbage("a success that is not one JSON object of Vault's shape");
         };
@@ -139,11 +139,11 @@ impl Reading {
                 Some(()) => Self::Found(frame.lease_duration.map(Duration::from_secs)),
                 None => Self::Other,
             },
-            Kind::V2(asked) => Self::version(asked, data),
+            Kind::V2(asked) => Self::version(asked, data, clock),
         }
     }
 
-    fn version(asked: Option<u32>, data: &RawValue) -> Self {
+    fn version(asked: Option<u32>, data: &RawValue, clock: &Clock) -> Self {
         let Some((found, metadata)) = Versioned::parse(data) else { return Self::Other };
         if asked.is_some_and(|asked| asked != metadata.version) {
             return Self::Garbage("another version than the one asked for");
@@ -154,7 +154,7 @@ impl Reading {
         match metadata.deletion_time.as_str() {
             "" => Self::Found(None),
             time => match time.parse::<Timestamp>() {
-                Ok(time) => Self::Found(Some(ends(time))),
+                Ok(time) => Self::Found(Some(ends(time, clock))),
                 Err(_) => Self::Other,
             },
         }
@@ -208,8 +208,8 @@ impl<'a> Versioned<'a> {
 
 /// From now to a version's deletion; zero once it has passed. Cut to whole seconds, on the safe
 /// side.
-fn ends(time: Timestamp) -> Duration {
-    Clock::until_unix(time.as_second()).unwrap_or_default()
+fn ends(time: Timestamp, clock: &Clock) -> Duration {
+    clock.until_unix(time.as_second()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -149,7 +149,7 @@ impl Kv {
             () if status == StatusCode::OK && !json(&headers) => {
                 Reading::Garbage("a success that is not JSON")
             }
-            () => Reading::of(order.kind, status.as_u16(), &body),
+            () => Reading::of(order.kind, status.as_u16(), &body, &self.clock),
         };
         let end = match reading {
             Reading::Found(end) => end,

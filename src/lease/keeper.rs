@@ -81,6 +81,7 @@ impl Leases {
                 continue;
             }
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(nap) => (),
                 () = self.sooner.notified() => (),
             }

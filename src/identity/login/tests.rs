@@ -12,7 +12,8 @@ fn lookup(changes: &Value) -> Facts {
     for (key, value) in changes.as_object().unwrap() {
         data[key] = value.clone();
     }
-    Facts::of_lookup(serde_json::json!({ "data": data }).to_string().as_bytes()).unwrap()
+    Facts::of_lookup(serde_json::json!({ "data": data }).to_string().as_bytes(), &Clock::default())
+        .unwrap()
 }
 
 #[test]

@@ -2,6 +2,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
+fn reading(kind: Kind, status: u16, body: &[u8]) -> Reading {
+    Reading::of(kind, status, body, &Clock::default())
+}
+
 const V2: Kind = Kind::V2(None);
 
 /// A KV version 2 answer as OpenBao 2.7.2 gives it, changed in one place.
@@ -30,14 +34,13 @@ fn unchanged() -> Vec<u8> {
 
 #[test]
 fn a_secret_is_kept() {
-    assert_eq!(Reading::of(V2, 200, &unchanged()), Reading::Found(None));
-    assert_eq!(Reading::of(Kind::V2(Some(1)), 200, &unchanged()), Reading::Found(None));
+    assert_eq!(reading(V2, 200, &unchanged()), Reading::Found(None));
+    assert_eq!(reading(Kind::V2(Some(1)), 200, &unchanged()), Reading::Found(None));
 }
 
 #[test]
 fn a_secret_that_names_its_end_is_kept_until_then() {
-    let end =
-        |time: &str| Reading::of(V2, 200, &found("/data/metadata/deletion_time", json!(time)));
+    let end = |time: &str| reading(V2, 200, &found("/data/metadata/deletion_time", json!(time)));
 
     let Reading::Found(Some(left)) = end("2999-01-01T00:00:00Z") else { panic!("no end") };
     assert!(left > Duration::from_hours(24));
@@ -60,7 +63,7 @@ fn what_is_more_than_a_secret_is_not_kept() {
         ("/data/metadata/version", json!("1")),
         ("/data/metadata", json!({})),
     ] {
-        let reading = Reading::of(V2, 200, &found(pointer, value.clone()));
+        let reading = reading(V2, 200, &found(pointer, value.clone()));
         assert_eq!(reading, Reading::Other, "{pointer} = {value}");
     }
 }
@@ -69,26 +72,26 @@ fn what_is_more_than_a_secret_is_not_kept() {
 fn what_contradicts_itself_is_nobodys_secret() {
     let garbage = |reading| matches!(reading, Reading::Garbage(_));
 
-    assert!(garbage(Reading::of(V2, 200, &found("errors", json!(["no"])))));
-    assert!(garbage(Reading::of(Kind::V2(Some(2)), 200, &unchanged())), "another version");
-    assert!(garbage(Reading::of(V2, 200, b"<html>welcome</html>")));
-    assert!(garbage(Reading::of(V2, 200, b"")));
-    assert!(garbage(Reading::of(V2, 200, b"[]")));
-    assert!(garbage(Reading::of(V2, 200, br#"{"status":"ok"}"#)), "a load balancer's");
-    assert!(garbage(Reading::of(V2, 204, b"")), "no secret");
+    assert!(garbage(reading(V2, 200, &found("errors", json!(["no"])))));
+    assert!(garbage(reading(Kind::V2(Some(2)), 200, &unchanged())), "another version");
+    assert!(garbage(reading(V2, 200, b"<html>welcome</html>")));
+    assert!(garbage(reading(V2, 200, b"")));
+    assert!(garbage(reading(V2, 200, b"[]")));
+    assert!(garbage(reading(V2, 200, br#"{"status":"ok"}"#)), "a load balancer's");
+    assert!(garbage(reading(V2, 204, b"")), "no secret");
     let whole = unchanged();
     for cut in 1..whole.len() {
-        assert!(garbage(Reading::of(V2, 200, &whole[..cut])), "cut at {cut}");
+        assert!(garbage(reading(V2, 200, &whole[..cut])), "cut at {cut}");
     }
     let twice = br#"{"request_id":"1","data":{},"data":{}}"#;
-    assert!(garbage(Reading::of(Kind::V1, 200, twice)));
+    assert!(garbage(reading(Kind::V1, 200, twice)));
 }
 
 #[test]
 fn version_one_names_its_end_in_the_lease_duration() {
     let body = br#"{"request_id":"1","lease_id":"","lease_duration":30,"data":{"ttl":"30s"}}"#;
 
-    assert_eq!(Reading::of(Kind::V1, 200, body), Reading::Found(Some(Duration::from_secs(30))));
+    assert_eq!(reading(Kind::V1, 200, body), Reading::Found(Some(Duration::from_secs(30))));
 }
 
 #[test]
@@ -99,7 +102,7 @@ fn only_the_two_absences_of_kv_are_kept() {
         body["data"]["metadata"]["deletion_time"] = json!(time);
         body.to_string().into_bytes()
     };
-    for (kind, body, reading) in [
+    for (kind, body, expected) in [
         (V2, br#"{"errors":[]}"#.to_vec(), Reading::Missing),
         (Kind::V1, br#"{"errors":[]}"#.to_vec(), Reading::Missing),
         (V2, gone(false, "2026-11-22T05:09:44Z"), Reading::Missing),
@@ -111,13 +114,13 @@ fn only_the_two_absences_of_kv_are_kept() {
         (V2, b"404 page not found".to_vec(), Reading::Other),
         (V2, unchanged(), Reading::Other),
     ] {
-        assert_eq!(Reading::of(kind, 404, &body), reading, "{}", body.escape_ascii());
+        assert_eq!(reading(kind, 404, &body), expected, "{}", body.escape_ascii());
     }
 }
 
 #[test]
 fn every_other_status_is_passed_on() {
     for status in [301, 307, 400, 403, 412, 429, 500, 503] {
-        assert_eq!(Reading::of(V2, status, &unchanged()), Reading::Other, "{status}");
+        assert_eq!(reading(V2, status, &unchanged()), Reading::Other, "{status}");
     }
 }

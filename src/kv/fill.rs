@@ -178,7 +178,10 @@ impl Kv {
         let life = self.rules.load().life(order.key.path(), found, asked, now, end);
         let headers = self.store.share(headers);
         let answer = Answer { status, headers, body };
-        let charge = if now < life.until(None) { self.afford(order) } else { None };
+        // One that is too late to be fresh is still newer than what is held for an outage.
+        let fresh = now < life.until(None);
+        let worth = fresh || self.store.get(order.key.to_ref()).is_some();
+        let charge = if worth { self.afford(order) } else { None };
         let keep = charge.is_some();
         let entry = Entry::new(answer, (asked, now), life, stamp, charge);
         Fetched::Answer(Arc::new(entry), keep)
@@ -200,9 +203,10 @@ impl Kv {
         hand_over: Option<oneshot::Sender<Fetched>>,
     ) {
         let fetched = self.fill(&order).await;
+        let now = self.clock.now();
         let landing = match &fetched {
-            Fetched::Answer(_, true) => Landing::Stored,
-            Fetched::Answer(_, false) | Fetched::Private(_) => Landing::Private(order.class),
+            Fetched::Answer(entry, true) if now < entry.life.until(None) => Landing::Stored,
+            Fetched::Answer(..) | Fetched::Private(_) => Landing::Private(order.class),
             Fetched::Failed(error, _) => Landing::Failed(error.clone()),
         };
         // Before the caller has it: what it has seen, it must see again.

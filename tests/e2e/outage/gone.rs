@@ -1,5 +1,7 @@
 //! The upstream is killed, frozen, sealed, or comes back as another one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +10,9 @@ use tokio::time::{Instant, sleep};
 use super::{short_lived, stale, warm};
 use crate::bao::Bao;
 use crate::client::Call;
-use crate::world::{World, hit, is_hit, reads};
+use crate::stub::{Reply, Stub};
+use crate::vaultlet::Vaultlet;
+use crate::world::{World, hit, is_hit, prepare, put, reads, token};
 
 const PATH: &str = "secret/data/kept";
 /// A little longer than the entries of these tests live.
@@ -220,4 +224,35 @@ async fn a_restart_with_the_same_data_keeps_the_cache() {
     world.bao.restart().await;
     sleep(Duration::from_secs(6)).await;
     hit(&caller, PATH, "survivor").await;
+}
+
+#[tokio::test]
+async fn what_was_read_last_is_what_is_served_however_late_it_came() {
+    let bao = Bao::dev().await;
+    prepare(&bao.root()).await;
+    put(&bao.root(), "kept", "first").await.expect(200);
+    let (late, gone) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (its_late, its_gone) = (Arc::clone(&late), Arc::clone(&gone));
+    let stub = Stub::before(&bao.address(), move |seen| {
+        let reads = seen.target == "/v1/secret/data/kept";
+        match () {
+            () if its_gone.load(Ordering::SeqCst) => Reply::Reset,
+            () if reads && its_late.load(Ordering::SeqCst) => Reply::ForwardThenWait(PAST_TTL),
+            () => Reply::Forward,
+        }
+    })
+    .await;
+    let vaultlet = Vaultlet::start(&stub.address(), short_lived(json!({}))).await;
+    let caller =
+        vaultlet.client().token(&token(&bao.root(), json!({"policies": ["reader"]})).await);
+    warm(&caller, PATH, "first").await;
+    put(&bao.root(), "kept", "second").await.expect(200);
+    sleep(PAST_TTL).await;
+
+    // It has lived its whole time by the time it is here.
+    late.store(true, Ordering::SeqCst);
+    reads(&caller.get(PATH).await, "second");
+    gone.store(true, Ordering::SeqCst);
+
+    stale(&caller.get(PATH).await, "second");
 }

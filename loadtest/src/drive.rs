@@ -28,7 +28,7 @@ use pods::Pods;
 mod calls;
 mod life;
 mod open;
-mod pace;
+pub(crate) mod pace;
 mod pod;
 mod pods;
 mod saturate;
@@ -38,7 +38,8 @@ mod wave;
 
 /// Which clock the runtime goes by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Time {
+pub enum Time {
+    /// The system's.
     Real,
     /// `tokio::time::pause`: it is always as late as the next thing to be waited for.
     Paused,

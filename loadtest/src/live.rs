@@ -16,19 +16,19 @@ use crate::scenario::{Happening, Phase};
 use crate::stage::{Answer, Failure, Gauges, Stage};
 use crate::wire::{self, Pool};
 
-mod api;
+pub(crate) mod api;
 mod bare;
 mod edge;
 mod fill;
-mod gauges;
-mod ground;
+pub(crate) mod gauges;
+pub(crate) mod ground;
 mod kind;
 mod nginx;
-mod openbao;
+pub(crate) mod openbao;
 mod openbao_proxy;
-mod places;
+pub(crate) mod places;
 mod postgres;
-mod process;
+pub(crate) mod process;
 mod server;
 mod vaultlet;
 mod words;
@@ -232,7 +232,7 @@ impl Stage for Live {
 }
 
 /// A port of 127.0.0.1 that is free now.
-fn free_port() -> Result<u16, String> {
+pub fn free_port() -> Result<u16, String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0");
     let address = listener.and_then(|listener| listener.local_addr());
     address.map(|address| address.port()).map_err(|e| format!("no port of 127.0.0.1 is free: {e}"))

@@ -43,15 +43,18 @@ pub(crate) trait Stage {
 
 /// A whole answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
+pub struct Answer {
+    /// Of the first line.
+    pub status: StatusCode,
+    /// As they came.
+    pub headers: HeaderMap,
+    /// All of it.
+    pub body: Bytes,
 }
 
 /// No whole answer.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// Nobody accepted the connection.
     Connect,
     /// It ended, or made no sense, before the answer was whole.

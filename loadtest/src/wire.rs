@@ -14,7 +14,8 @@ use hyper::header::HOST;
 
 use crate::stage::{Answer, Failure};
 
-pub(crate) use address::{Address, names_nobody};
+pub use address::Address;
+pub(crate) use address::names_nobody;
 use connection::{Connection, Lost};
 pub(crate) use token::token;
 
@@ -30,7 +31,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections to the servers of a cluster's nodes.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     nodes: Vec<Node>,
     timeout: Duration,
     exhausted: RefCell<Option<String>>,
@@ -44,7 +45,7 @@ struct Node {
 
 impl Pool {
     /// Node `n` is served at `addresses[n]`; where there are fewer, they are taken in turn.
-    pub(crate) fn new(addresses: Vec<Address>, timeout: Duration) -> Self {
+    pub fn new(addresses: Vec<Address>, timeout: Duration) -> Self {
         static RAISED: Once = Once::new();
         RAISED.call_once(descriptors::raise);
         let node = |address| Node { address, idle: RefCell::default() };
@@ -56,7 +57,7 @@ impl Pool {
     ///
     /// # Errors
     /// Which one does not, and why.
-    pub(crate) async fn probe(&self) -> Result<(), String> {
+    pub async fn probe(&self) -> Result<(), String> {
         for node in &self.nodes {
             let opened = tokio::time::timeout(self.timeout, Connection::open(&node.address)).await;
             let said = match opened {
@@ -76,11 +77,7 @@ impl Pool {
     ///
     /// # Errors
     /// There is none, at the latest after the time that the pool was made with.
-    pub(crate) async fn send(
-        &self,
-        node: u32,
-        mut request: Request<Bytes>,
-    ) -> Result<Answer, Failure> {
+    pub async fn send(&self, node: u32, mut request: Request<Bytes>) -> Result<Answer, Failure> {
         let node = &self.nodes[node as usize % self.nodes.len()];
         request.headers_mut().insert(HOST, node.address.host());
         let answer = tokio::time::timeout(self.timeout, self.exchange(node, request)).await;
@@ -88,7 +85,7 @@ impl Pool {
     }
 
     /// What it ran out of, in words.
-    pub(crate) fn exhausted(&self) -> Option<String> {
+    pub fn exhausted(&self) -> Option<String> {
         self.exhausted.borrow().clone()
     }
 

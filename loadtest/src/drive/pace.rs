@@ -19,10 +19,14 @@ use super::Time;
 
 /// A way to wait.
 #[derive(Debug)]
-pub(crate) struct Pace(Option<AsyncFd<OwnedFd>>);
+pub struct Pace(Option<AsyncFd<OwnedFd>>);
 
 impl Pace {
-    pub(crate) fn new(time: Time) -> Result<Self, String> {
+    /// By this clock.
+    ///
+    /// # Errors
+    /// The kernel has no timer left.
+    pub fn new(time: Time) -> Result<Self, String> {
         #[expect(
             deprecated,
             reason = "what replaces it is unsafe; an `OwnedFd` is what that demands"
@@ -36,7 +40,7 @@ impl Pace {
     }
 
     /// Waits until `moment`; `false` if it was over already, and nobody waited.
-    pub(crate) async fn until(&mut self, moment: Instant) -> Result<bool, String> {
+    pub async fn until(&mut self, moment: Instant) -> Result<bool, String> {
         let Some(timer) = &mut self.0 else {
             let waits = Instant::now() < moment;
             sleep_until(moment).await;

@@ -20,7 +20,7 @@ use super::words;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// A connection to an OpenBao, with a token. Not `Debug`: it holds one.
-pub(super) struct Api {
+pub struct Api {
     port: u16,
     token: Zeroizing<String>,
     connection: Option<SendRequest<Full<Bytes>>>,
@@ -46,7 +46,7 @@ impl Asked {
 
 /// A request of ours.
 #[derive(Clone)]
-pub(super) struct Ask {
+pub struct Ask {
     pub(super) method: &'static str,
     /// Below `/v1/`.
     pub(super) path: String,
@@ -54,15 +54,23 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    pub(super) fn read(path: impl Into<String>) -> Self {
+    /// Reads what is there.
+    pub fn read(path: impl Into<String>) -> Self {
         Self { method: "GET", path: path.into(), body: None }
     }
 
-    pub(super) fn list(path: impl Into<String>) -> Self {
+    /// Lists what is below it.
+    pub fn list(path: impl Into<String>) -> Self {
         Self { method: "LIST", path: path.into(), body: None }
     }
 
-    pub(super) fn write(path: impl Into<String>, body: Value) -> Self {
+    /// Deletes what is there.
+    pub fn delete(path: impl Into<String>) -> Self {
+        Self { method: "DELETE", path: path.into(), body: None }
+    }
+
+    /// Writes this there.
+    pub fn write(path: impl Into<String>, body: Value) -> Self {
         Self { method: "POST", path: path.into(), body: Some(body) }
     }
 }
@@ -76,7 +84,7 @@ impl Api {
     ///
     /// # Errors
     /// There was no answer, or one with another status.
-    pub(super) async fn ask(&mut self, ask: &Ask) -> Result<Value, String> {
+    pub async fn ask(&mut self, ask: &Ask) -> Result<Value, String> {
         let (status, body) = self.answer(ask).await?;
         if !status.is_success() {
             let said: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -91,7 +99,7 @@ impl Api {
     }
 
     /// Asks again until it is answered with 2xx.
-    pub(super) async fn insist(&mut self, ask: &Ask) -> Result<Value, String> {
+    pub async fn insist(&mut self, ask: &Ask) -> Result<Value, String> {
         let began = Instant::now();
         loop {
             match self.ask(ask).await {
@@ -103,7 +111,7 @@ impl Api {
     }
 
     /// Any whole answer.
-    pub(super) async fn answer(&mut self, ask: &Ask) -> Result<(StatusCode, Bytes), String> {
+    pub async fn answer(&mut self, ask: &Ask) -> Result<(StatusCode, Bytes), String> {
         let problem =
             |e: &dyn std::fmt::Display| format!("OpenBao did not answer {}: {e}", ask.shown());
         match timeout(LONGEST, self.once(ask)).await {

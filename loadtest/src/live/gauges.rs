@@ -193,7 +193,7 @@ pub(super) fn family(pid: u32) -> Vec<u32> {
 }
 
 /// Bytes of memory that a process holds now.
-pub(super) fn resident(pid: u32) -> Option<u64> {
+pub fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;

@@ -119,7 +119,7 @@ impl Ground {
 }
 
 /// A new directory that goes with its owner: in memory, where there is enough of that.
-pub(super) fn directory() -> Result<TempDir, String> {
+pub fn directory() -> Result<TempDir, String> {
     let (memory, least) = MEMORY;
     let room = rustix::fs::statvfs(memory).map_or(0, |it| it.f_bavail.saturating_mul(it.f_frsize));
     let made = if room >= least { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };

@@ -27,7 +27,7 @@ pub(super) struct Keys {
 }
 
 /// A server that runs, or is stopped for a while.
-pub(super) struct OpenBao {
+pub struct OpenBao {
     program: PathBuf,
     home: TempDir,
     /// For the program that measures, and for proxies.
@@ -44,7 +44,7 @@ pub(super) struct OpenBao {
 
 impl OpenBao {
     /// A new one with nothing in it.
-    pub(super) async fn create(program: &Path, core: Option<usize>) -> Result<Self, String> {
+    pub async fn create(program: &Path, core: Option<usize>) -> Result<Self, String> {
         let mut server = Self::at(program, ground::directory()?, Keys::default(), core);
         server.begin(None).await?;
         let init = Ask::write("sys/init", json!({"secret_shares": 1, "secret_threshold": 1}));
@@ -140,14 +140,14 @@ impl OpenBao {
     }
 
     /// Unseals it, and waits until it is the active one.
-    async fn unseal(&mut self) -> Result<(), String> {
+    pub async fn unseal(&mut self) -> Result<(), String> {
         let mut api = self.api();
         api.ask(&Ask::write("sys/unseal", json!({"key": self.keys.unseal.as_str()}))).await?;
         api.insist(&Ask::read("sys/health")).await.map(drop)
     }
 
     /// Ends the process at once, as a crash does.
-    pub(super) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             self.before += process.cpu().unwrap_or_default();
             process.end();
@@ -155,7 +155,7 @@ impl OpenBao {
     }
 
     /// Starts it again with all that it held, at the same address.
-    pub(super) async fn start_again(&mut self) -> Result<(), String> {
+    pub async fn start_again(&mut self) -> Result<(), String> {
         self.spawn().await?;
         self.unseal().await
     }
@@ -168,7 +168,7 @@ impl OpenBao {
     }
 
     /// A connection with the root token.
-    pub(super) fn api(&self) -> Api {
+    pub fn api(&self) -> Api {
         Api::new(self.port, &self.keys.root, &self.asked)
     }
 
@@ -187,7 +187,7 @@ impl OpenBao {
     }
 
     /// `127.0.0.1:PORT`
-    pub(super) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
@@ -197,7 +197,7 @@ impl OpenBao {
     }
 
     /// How it ended by itself; `None` while it runs, or where it was stopped.
-    pub(super) fn ended(&mut self) -> Option<String> {
+    pub fn ended(&mut self) -> Option<String> {
         self.process.as_mut().and_then(Process::ended)
     }
 

@@ -93,7 +93,7 @@ fn usable() -> Vec<usize> {
 }
 
 /// What `variable` names; otherwise what lies where it is installed, or on the path.
-fn on_path(program: &str, variable: &str, how: &str) -> Result<PathBuf, String> {
+pub fn on_path(program: &str, variable: &str, how: &str) -> Result<PathBuf, String> {
     if let Some(named) = named(variable, Path::is_file)? {
         return Ok(named);
     }
@@ -113,7 +113,7 @@ fn on_path(program: &str, variable: &str, how: &str) -> Result<PathBuf, String> 
 }
 
 /// What `variable` names; otherwise what lies beside this program.
-fn beside(program: &str, variable: &str, how: &str) -> Result<PathBuf, String> {
+pub fn beside(program: &str, variable: &str, how: &str) -> Result<PathBuf, String> {
     if let Some(named) = named(variable, Path::is_file)? {
         return Ok(named);
     }

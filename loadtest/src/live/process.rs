@@ -21,7 +21,7 @@ const LAST_WORDS: usize = 5;
 const POLITE: Duration = Duration::from_secs(5);
 
 /// A process. Dropping it ends it.
-pub(super) struct Process {
+pub struct Process {
     child: Child,
     log: PathBuf,
     /// What ends it, and the processes that it has started.
@@ -31,7 +31,7 @@ pub(super) struct Process {
 impl Process {
     /// Starts `command`; what it says goes to the end of the file `log`. On `core` only, if there
     /// is one: the program then counts one core, and sizes itself for that.
-    pub(super) fn start(
+    pub fn start(
         mut command: Command,
         log: &Path,
         ending: Signal,
@@ -49,7 +49,8 @@ impl Process {
         Ok(Self { child, log: log.to_owned(), ending })
     }
 
-    pub(super) fn id(&self) -> u32 {
+    /// Its number.
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
@@ -59,12 +60,13 @@ impl Process {
     }
 
     /// How it has ended, with its last words; `None` while it runs.
-    pub(super) fn ended(&mut self) -> Option<String> {
+    pub fn ended(&mut self) -> Option<String> {
         let status = self.child.try_wait().ok().flatten()?;
         Some(format!("ended ({status}). It said: {:?}", self.last_words()))
     }
 
-    pub(super) fn last_words(&self) -> String {
+    /// The end of what it said.
+    pub fn last_words(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
@@ -73,12 +75,12 @@ impl Process {
     }
 
     /// Ends it, and waits until it has.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.end_with(self.ending);
     }
 
     /// The same, with this signal first.
-    pub(super) fn end_with(&mut self, mut signal: Signal) {
+    pub fn end_with(&mut self, mut signal: Signal) {
         let began = Instant::now();
         let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) else { return };
         // Not waited for yet, so the number is still its own.

@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 
 /// A place to connect to.
 #[derive(Clone, Debug)]
-pub(crate) struct Address {
+pub struct Address {
     pub(super) place: Place,
     /// As it is given to the server.
     host: HeaderValue,
@@ -35,7 +35,7 @@ impl Address {
     ///
     /// # Errors
     /// It is neither, or the file has no certificate.
-    pub(crate) fn url(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
+    pub fn url(url: &str, ca_file: Option<&Path>) -> Result<Self, String> {
         names_nobody("--url", url)?;
         let wrong = || format!("{url}: not http://HOST:PORT or https://HOST:PORT");
         let uri: Uri = url.parse().map_err(|_| wrong())?;
@@ -63,7 +63,7 @@ impl Address {
     }
 
     /// A unix socket.
-    pub(crate) fn unix(path: &Path) -> Self {
+    pub fn unix(path: &Path) -> Self {
         Self { place: Place::Unix(path.to_owned()), host: HeaderValue::from_static("localhost") }
     }
 

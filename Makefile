@@ -93,7 +93,7 @@ define build-go
 	@touch $@
 endef
 
-.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest fuzz-smoke tools nginx fmt clean
+.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest chaos chaos-build outage crosstalk history flood soak fuzz-smoke tools nginx fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -166,6 +166,39 @@ verify-plan: $(SERVER) $(DATABASE) ## what `plan` predicts against what is measu
 
 loadtest: ## load on a server you name: ARGS='saturate --url http://127.0.0.1:8100/v1/secret/data/app'
 	$(CARGO) run $(LOCKED) --profile quick --package vaultlet-loadtest --bin vaultlet-loadtest -- $(ARGS)
+
+# Each run prints one line of JSON, and fails if a demand was missed: docs/reliability.md.
+CHAOS := $(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/quick/vaultlet-chaos"
+
+chaos-build: $(SERVER)
+	$(CARGO) build $(LOCKED) --profile quick --workspace --bins
+
+chaos: chaos-build ## short versions of all runs that break things under load, four minutes
+	@failed=0; for run in \
+	  'outage --fault refused,sealed,garbage --rate 2000 --seconds 5' \
+	  'crosstalk --requests 100000' \
+	  'history --runs 1 --seconds 40' \
+	  'flood --paths 50000 --identities 500 --downloads 1' \
+	  'term --times 1 --seconds 3' \
+	  'swaps --swaps 2' \
+	  'soak --minutes 0.5'; do \
+	  $(CHAOS) $$run || failed=1; \
+	done; exit $$failed
+
+outage: chaos-build ## cached reads through a minute of each way in which an upstream fails
+	@$(CHAOS) outage $(ARGS)
+
+crosstalk: chaos-build ## a million requests, some hung up on: does anybody get another's answer?
+	@$(CHAOS) crosstalk $(ARGS)
+
+history: chaos-build ## 24 minutes of faults, changes and revocations, and a check of all that was seen
+	@$(CHAOS) history $(ARGS)
+
+flood: chaos-build ## a million absent secrets, ten thousand tokens, bodies of a GiB, in 128 MiB
+	@$(CHAOS) flood $(ARGS)
+
+soak: chaos-build ## half an hour of load with churn and faults: does anything grow?
+	@$(CHAOS) soak $(ARGS)
 
 fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
 	CARGO='$(CARGO)' fuzz/smoke

@@ -93,7 +93,7 @@ define build-go
 	@touch $@
 endef
 
-.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest chaos chaos-build outage crosstalk history flood soak fuzz-smoke tools nginx fmt clean
+.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest chaos chaos-build outage crosstalk history flood soak fuzz-smoke fuzz tools nginx fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -200,8 +200,11 @@ flood: chaos-build ## a million absent secrets, ten thousand tokens, bodies of a
 soak: chaos-build ## half an hour of load with churn and faults: does anything grow?
 	@$(CHAOS) soak $(ARGS)
 
-fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
+fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (4) or FUZZ_RUNS, whichever ends first
 	CARGO='$(CARGO)' fuzz/smoke
+
+fuzz: ## the same for FUZZ_SECONDS (60): a quarter of an hour
+	CARGO='$(CARGO)' FUZZ_SECONDS="$${FUZZ_SECONDS:-60}" FUZZ_RUNS="$${FUZZ_RUNS:-1000000000}" fuzz/smoke
 
 # Of nginx there is a program for Linux and for Macs with Apple's processors; the tests use it on Linux.
 tools: $(SERVERS) $(DATABASE) $(CLIENTS) $(BROWSER) $(if $(filter Linux,$(shell uname -s)),$(WEB)) ## what the tests need, into .tools/

@@ -32,15 +32,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-pub use record::{CredentialKind, Login, Record, ServiceAccount};
+pub use digest::Digester;
+pub use record::{CredentialKind, Encoder, Login, Record, ServiceAccount};
 pub use verify::{Report, Verifier};
 
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{BoxError, Error};
 use crate::metrics::{Audited, Metrics};
-use digest::Digester;
-use record::Encoder;
 use writer::{Job, Shared, Writer};
 
 /// How long an answer waits for its record to be accepted.

@@ -22,11 +22,11 @@ use crate::metrics::{self, Metrics};
 use crate::secret::{Fingerprint, Secret};
 use crate::watch::Watched;
 
-mod claims;
-mod keys;
+pub mod claims;
+pub mod keys;
 mod review;
 mod source;
-mod token;
+pub mod token;
 mod verdict;
 mod web;
 

@@ -1,4 +1,5 @@
-//! Is every set of headers taken or refused, and never two credentials for one?
+//! Is every set of headers taken or refused, never two credentials for one, and the one that is
+//! found the server's?
 //!
 //! The input is lines of `name: value`.
 #![no_main]
@@ -20,6 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(map.get_all(TOKEN).iter().count() <= 1);
     assert!(map.get_all(NAMESPACE).iter().count() <= 1);
     assert!(map.get_all(ROLE).iter().count() <= 1);
+    assert_eq!(headers.token, of_server(&map), "another credential than the server's");
     if let Namespace::Exact(path) = headers.namespace {
         assert!(path.split('/').all(|segment| !matches!(segment, "" | "." | ".." | "root")));
     }
@@ -37,3 +39,13 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(!map.keys().any(|name| foreign(name.as_str())));
     }
 });
+
+/// The credential that the server takes: the first token that is there and not empty, else the
+/// first bearer.
+fn of_server(map: &hyper::HeaderMap) -> Option<&[u8]> {
+    let token = map.get(TOKEN).map(|value| value.as_bytes().trim_ascii());
+    token.filter(|token| !token.is_empty()).or_else(|| {
+        let bearer = map.get("authorization")?.as_bytes().strip_prefix(b"Bearer ")?;
+        Some(bearer.trim_ascii())
+    })
+}

@@ -15,7 +15,7 @@ use crate::error::BoxError;
 const SHORTEST_KEY: usize = 32;
 
 /// Makes [`Digest`]s.
-pub(super) struct Digester(hmac::Key);
+pub struct Digester(hmac::Key);
 
 /// An HMAC-SHA256, in a record as Vault writes it: `hmac-sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy)]
@@ -27,7 +27,7 @@ impl Digester {
     ///
     /// # Errors
     /// The file cannot be read, or its key is too short; one paragraph for people.
-    pub(super) fn new(file: Option<&Path>) -> Result<Self, BoxError> {
+    pub fn new(file: Option<&Path>) -> Result<Self, BoxError> {
         let key = if let Some(file) = file {
             read(file)?
         } else {

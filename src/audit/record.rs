@@ -113,7 +113,7 @@ pub struct ServiceAccount<'a> {
 
 /// Writes records down.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub struct Encoder {
     paths: AuditPaths,
     digester: Digester,
 }
@@ -224,12 +224,13 @@ struct PodMember<'a> {
 }
 
 impl Encoder {
-    pub(super) fn new(paths: AuditPaths, digester: Digester) -> Self {
+    /// With paths as configured.
+    pub fn new(paths: AuditPaths, digester: Digester) -> Self {
         Self { paths, digester }
     }
 
     /// The line of `record`, which lacks its place in the chain.
-    pub(super) fn line(&self, record: &Record<'_>, time: SystemTime) -> Vec<u8> {
+    pub fn line(&self, record: &Record<'_>, time: SystemTime) -> Vec<u8> {
         let Record { login, service_account: account, .. } = record;
         let text = str::from_utf8(record.path);
         let plain = self.paths == AuditPaths::Plain;

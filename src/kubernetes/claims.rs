@@ -10,7 +10,8 @@ use crate::config;
 
 /// What Kubernetes writes into a bound token (`pkg/serviceaccount/claims.go`).
 #[derive(Deserialize)]
-pub(super) struct Claims {
+pub struct Claims {
+    /// Who issued it.
     pub iss: String,
     sub: String,
     aud: Audiences,
@@ -52,8 +53,10 @@ struct Node {
 }
 
 /// What a token says, once it has been checked; its signature has not.
-pub(super) struct Subject {
+pub struct Subject {
+    /// The service account it is of.
     pub account: ServiceAccount,
+    /// The pod it is bound to, if it is to one.
     pub pod: Option<Pod>,
     /// Seconds since 1970.
     pub expires: i64,
@@ -61,7 +64,7 @@ pub(super) struct Subject {
 
 impl Claims {
     /// Whether the token names one of `audiences`, exactly.
-    pub(super) fn for_any(&self, audiences: &[String]) -> bool {
+    pub fn for_any(&self, audiences: &[String]) -> bool {
         self.audiences().iter().any(|audience| audiences.contains(audience))
     }
 
@@ -78,7 +81,7 @@ impl Claims {
     ///
     /// # Errors
     /// What is wrong, without a value.
-    pub(super) fn subject(
+    pub fn subject(
         &self,
         cluster: usize,
         config: &config::Kubernetes,

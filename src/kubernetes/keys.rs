@@ -20,7 +20,7 @@ const SHORTEST_MODULUS: usize = 342;
 
 /// One cluster's keys by their ids.
 #[derive(Debug)]
-pub(super) struct KeySet(HashMap<String, Key>);
+pub struct KeySet(HashMap<String, Key>);
 
 #[derive(Debug)]
 struct Key {
@@ -39,7 +39,7 @@ impl KeySet {
     ///
     /// # Errors
     /// It is not one, or holds no usable key.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, BoxError> {
+    pub fn parse(json: &[u8]) -> Result<Self, BoxError> {
         let Set { keys } = serde_json::from_slice(json)
             .map_err(|error| format!("this is no JSON Web Key Set: {error}"))?;
         let mut set = HashMap::new();
@@ -52,16 +52,18 @@ impl KeySet {
         Ok(Self(set))
     }
 
-    pub(super) fn has(&self, id: &str) -> bool {
+    /// Whether there is a key with this id.
+    pub fn has(&self, id: &str) -> bool {
         self.0.contains_key(id)
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many keys there are; never none.
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
     /// Whether `signature` is this key's under `signed`, by an algorithm that the key allows.
-    pub(super) fn verify(&self, id: &str, algorithm: &str, signed: &[u8], signature: &str) -> bool {
+    pub fn verify(&self, id: &str, algorithm: &str, signed: &[u8], signature: &str) -> bool {
         let Some(Key { key, algorithms }) = self.0.get(id) else { return false };
         let Ok(algorithm) = algorithm.parse::<Algorithm>() else { return false };
         algorithms.contains(&algorithm)

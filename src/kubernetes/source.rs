@@ -154,7 +154,7 @@ impl Source {
         self.refresh().await;
         let trouble = self.last().trouble.clone();
         match (trouble, self.current.load_full()) {
-            (None, Some(set)) => Ok(set.len()),
+            (None, Some(set)) => Ok(set.count()),
             (Some(trouble), _) => Err(trouble),
             (None, None) => Err(BoxError::from("the fetch was lost").into()),
         }
@@ -261,7 +261,7 @@ impl Source {
         match fetched {
             Ok(set) => {
                 if last.succeeded.is_none() || last.trouble.take().is_some() {
-                    info!(issuer = self.issuer, keys = set.len(), "the cluster's keys are here");
+                    info!(issuer = self.issuer, keys = set.count(), "the cluster's keys are here");
                 }
                 last.succeeded = Some(began);
                 self.current.store(Some(Arc::new(set)));

@@ -16,7 +16,7 @@ use super::claims::Claims;
 const LONGEST: usize = 8 * 1024;
 
 /// A token taken apart.
-pub(super) struct Jwt<'a> {
+pub struct Jwt<'a> {
     /// Who signed it, as it says.
     pub header: Header,
     /// What it says; nothing is checked yet.
@@ -31,8 +31,10 @@ pub(super) struct Jwt<'a> {
 /// key or a key's address) makes it another kind of token, and so does a parameter given twice.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Header {
+pub struct Header {
+    /// The algorithm of the signature, as it says.
     pub alg: String,
+    /// Which key it is under.
     pub kid: String,
     #[serde(default)]
     typ: Option<String>,
@@ -43,7 +45,7 @@ impl<'a> Jwt<'a> {
     ///
     /// # Errors
     /// It is not one; what is wrong with it, without a value.
-    pub(super) fn read(token: &'a [u8]) -> Result<Self, &'static str> {
+    pub fn read(token: &'a [u8]) -> Result<Self, &'static str> {
         if token.len() > LONGEST {
             return Err("the service-account token is longer than 8 KiB");
         }

@@ -64,10 +64,10 @@ pub(crate) enum Named {
 
 impl Named {
     /// One of those that the injector makes.
-    pub(crate) fn draw() -> Self {
+    pub(crate) fn draw(lots: &mut fastrand::Rng) -> Self {
         let all = <Self as clap::ValueEnum>::value_variants();
         loop {
-            let drawn = all[fastrand::usize(..all.len())];
+            let drawn = all[lots.usize(..all.len())];
             if drawn != Self::Sealed {
                 return drawn;
             }

@@ -68,10 +68,12 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Verdict>, String> {
     let mut stand = Stand::start(&settings(options)).await?;
     let limit = Limit::set(stand.vaultlet.pid().unwrap_or(0), options.limit << 20);
     let world = World::create(&mut stand, HOT, 0).await?;
-    let intruder = stand.token("intruder", &["reader"]).await?.token;
+    let intruder = stand.token("intruder", &["reader", "intruder"]).await?.token;
     let mut tokens = Vec::new();
     for n in 0..options.identities {
-        tokens.push(stand.token(&format!("crowd-{n}"), &["reader"]).await?.token);
+        // Another policy, though there is none of that name, makes another rights class.
+        let name = format!("crowd-{n}");
+        tokens.push(stand.token(&name, &["reader", &name]).await?.token);
     }
     let for_prefix = |prefix, effect| Toxic { prefix, ..Toxic::new(effect) };
     stand.injector.switch.set(vec![

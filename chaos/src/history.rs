@@ -103,7 +103,7 @@ async fn one(
     let mut stand = Stand::start(&settings()).await?;
     let play = Play::prepare(&mut stand).await?;
     let began = Instant::now();
-    play.run(&mut stand, Duration::from_secs(options.seconds), options.rate).await?;
+    play.run(&mut stand, Duration::from_secs(options.seconds), options.rate, seed).await?;
     let lasted = began.elapsed().as_secs_f64();
     // The last records are on their way.
     stand.vaultlet.terminate();

@@ -117,8 +117,8 @@ struct Seen {
     cold: Rc<Tally>,
     began: Instant,
     over: Instant,
-    /// Of the injector's.
-    second: usize,
+    /// Of the injector's: the first whole one of the fault, and of what comes behind it.
+    seconds: [usize; 2],
 }
 
 async fn one(fault: Named, options: &Options) -> Result<Verdict, String> {
@@ -134,7 +134,10 @@ async fn one(fault: Named, options: &Options) -> Result<Verdict, String> {
     verdict.at_least("share of the warmed hot set that hits", 0.99, warm);
     judge(&mut verdict, &seen, options);
     let rate = stand.injector.switch.seconds();
-    let peak = rate[seen.second.min(rate.len())..].iter().max().copied().unwrap_or(0);
+    let [fault_began, fault_over] = seen.seconds.map(|second| second.min(rate.len()));
+    let peak = rate[fault_over..].iter().max().copied().unwrap_or(0);
+    let failing = rate[fault_began..fault_over].iter().max().copied().unwrap_or(0);
+    verdict.figure("requests_upstream_in_one_second_of_the_fault", failing);
     let allowed = f64::from(options.bucket + COLD_RATE);
     verdict.at_most("requests upstream in one second of recovery", allowed, f64::from(peak));
     if fault != Named::Sealed {
@@ -224,7 +227,7 @@ async fn play(
     };
     sleep(BEFORE).await;
 
-    let began = Instant::now();
+    let (began, began_at) = (Instant::now(), stand.injector.switch.second() + 1);
     current.replace(during.clone());
     match fault {
         Named::Sealed => stand.api.ask(&Told::write("sys/seal", json!({}))).await.map(drop)?,
@@ -238,7 +241,7 @@ async fn play(
     let over = Instant::now();
     current.replace(after.clone());
     // Behind the second in which it ended, all requests are those of the recovery.
-    let second = stand.injector.switch.second() + 1;
+    let seconds = [began_at, stand.injector.switch.second() + 1];
     sleep(RECOVERY + AFTER).await;
     stop.set(true);
     for task in [hot, first] {
@@ -247,7 +250,7 @@ async fn play(
     for tally in [&before, &during, &after, &cold] {
         tally.settled().await;
     }
-    Ok(Seen { before, during, after, cold, began, over, second })
+    Ok(Seen { before, during, after, cold, began, over, seconds })
 }
 
 fn judge(verdict: &mut Verdict, seen: &Seen, options: &Options) {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
+use fastrand::Rng;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
@@ -101,7 +102,7 @@ pub(crate) async fn run(options: &Options) -> Result<Vec<Verdict>, String> {
         spawn_local(strangers(stand.vaultlet.url(), world.hot.clone(), new.clone(), stop.clone()));
 
     let lasting = Duration::from_secs_f64(options.minutes * 60.0);
-    let looks = observe(&mut stand, lasting).await?;
+    let looks = observe(&mut stand, lasting, seed).await?;
     stop.set(true);
     for task in tasks {
         task.await.map_err(|e| e.to_string())??;
@@ -141,9 +142,9 @@ fn settings() -> Value {
 }
 
 /// Looks at the process, and lets something fail now and then.
-async fn observe(stand: &mut Stand, lasting: Duration) -> Result<Vec<Look>, String> {
+async fn observe(stand: &mut Stand, lasting: Duration, seed: u64) -> Result<Vec<Look>, String> {
     let (began, mut looks) = (Instant::now(), Vec::new());
-    let (mut next, mut failing) = (QUIET, false);
+    let (mut next, mut failing, mut lots) = (QUIET, false, Rng::with_seed(seed));
     while began.elapsed() < lasting {
         sleep(LOOK).await;
         if let Some(how) = stand.vaultlet.ended() {
@@ -153,7 +154,7 @@ async fn observe(stand: &mut Stand, lasting: Duration) -> Result<Vec<Look>, Stri
         if at > next {
             failing = !failing;
             next = at + if failing { FAULT } else { QUIET };
-            let toxics = if failing { Named::draw().toxics() } else { vec![] };
+            let toxics = if failing { Named::draw(&mut lots).toxics() } else { vec![] };
             stand.injector.switch.set(toxics);
         }
         looks.push(Look {

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use fastrand::Rng;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use vaultlet_loadtest::Ask;
@@ -30,6 +31,8 @@ pub(super) struct Happenings {
     /// Groups without rights now.
     denied: Vec<u8>,
     deck: Vec<Happening>,
+    /// Nobody else draws from these, so a seed has the same things happen again.
+    lots: Rng,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,17 +59,18 @@ const DECK: [Happening; 9] = [
 ];
 
 impl Happenings {
-    pub(super) fn new(play: Rc<Play>) -> Self {
-        Self { play, number: 1000, canaries: 0, denied: vec![], deck: vec![Happening::Fault] }
+    pub(super) fn new(play: Rc<Play>, seed: u64) -> Self {
+        let lots = Rng::with_seed(seed);
+        Self { play, number: 1000, canaries: 0, denied: vec![], deck: vec![Happening::Fault], lots }
     }
 
     /// One after the other, until `end`.
     pub(super) async fn until(&mut self, stand: &mut Stand, end: Duration) -> Result<(), String> {
         while self.play.now() < end {
-            self.play.pause(PAUSE.0, PAUSE.1).await;
+            self.pause(PAUSE.0, PAUSE.1).await;
             if self.deck.is_empty() {
                 self.deck.extend(DECK);
-                fastrand::shuffle(&mut self.deck);
+                self.lots.shuffle(&mut self.deck);
             }
             match self.deck.pop() {
                 Some(Happening::Crash) => self.crash(stand).await?,
@@ -82,19 +86,23 @@ impl Happenings {
         Ok(())
     }
 
+    async fn pause(&mut self, least: Duration, most: Duration) {
+        sleep(least + most.saturating_sub(least).mul_f64(self.lots.f64())).await;
+    }
+
     async fn fault(&mut self, stand: &mut Stand) -> Result<(), String> {
-        let named = Named::draw();
+        let named = Named::draw(&mut self.lots);
         let from = self.play.now();
         let before: u64 = stand.injector.switch.all_fired().values().sum();
         stand.injector.switch.set(named.toxics());
-        self.play.pause(LASTS.0, LASTS.1).await;
+        self.pause(LASTS.0, LASTS.1).await;
         // Rights change while nobody can be told, too.
-        match fastrand::u8(..4) {
+        match self.lots.u8(..4) {
             0 => self.rights(stand).await?,
             1 => self.revoke(stand).await?,
             _ => {}
         }
-        self.play.pause(Duration::ZERO, LASTS.0).await;
+        self.pause(Duration::ZERO, LASTS.0).await;
         stand.injector.switch.clear();
         if !named.spares_answers() {
             self.recover(from).await;
@@ -114,7 +122,7 @@ impl Happenings {
     async fn seal(&mut self, stand: &mut Stand) -> Result<(), String> {
         let from = self.play.now();
         stand.api.ask(&Ask::write("sys/seal", json!({}))).await?;
-        self.play.pause(LASTS.0, LASTS.1).await;
+        self.pause(LASTS.0, LASTS.1).await;
         stand.openbao.unseal().await?;
         self.recover(from).await;
         self.play.saw("sealed");
@@ -135,7 +143,7 @@ impl Happenings {
             self.play.changed(began, What::Granted(group));
             self.play.saw("policy given back");
         } else {
-            let group = fastrand::u8(..GROUPS);
+            let group = self.lots.u8(..GROUPS);
             let none = "path \"secret/data/nothing\" { capabilities = [\"read\"] }";
             stand.policy(&policy(group), none).await?;
             self.play.changed(began, What::Denied(group));
@@ -147,14 +155,14 @@ impl Happenings {
 
     /// Revokes a reader's token. It goes on being used until another takes its place.
     async fn revoke(&mut self, stand: &mut Stand) -> Result<(), String> {
-        let (group, place) = (fastrand::u8(..GROUPS), fastrand::usize(..READERS));
+        let (group, place) = (self.lots.u8(..GROUPS), self.lots.usize(..READERS));
         let (reader, token) = self.play.readers.borrow()[usize::from(group)][place].clone();
         let began = self.play.now();
         let body = json!({"token": token.token});
         stand.api.ask(&Ask::write("auth/token/revoke-orphan", body)).await?;
         self.play.changed(began, What::Revoked(reader));
         self.play.saw("revoked");
-        self.play.pause(Duration::from_secs(1), Duration::from_secs(5)).await;
+        self.pause(Duration::from_secs(1), Duration::from_secs(5)).await;
         let number = self.number;
         self.number += 1;
         let token = stand.token(&format!("reader-{number}"), &[&policy(group)]).await?;

@@ -108,6 +108,7 @@ impl Play {
         stand: &mut Stand,
         lasting: Duration,
         rate: u32,
+        seed: u64,
     ) -> Result<(), String> {
         let mut tasks = JoinSet::new();
         // Half again and more, for the time in which many wait.
@@ -119,7 +120,7 @@ impl Play {
             tasks.spawn_local(writers::write(self.clone(), group, stand.openbao.api()));
         }
         let end = self.now() + lasting;
-        let mut happenings = Happenings::new(self.clone());
+        let mut happenings = Happenings::new(self.clone(), seed);
         let outcome = happenings.until(stand, end).await;
         self.over.set(true);
         while tasks.join_next().await.is_some() {}

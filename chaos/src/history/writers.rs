@@ -90,7 +90,11 @@ async fn ask(play: &Play, connection: &mut Option<Caller>, method: &str, path: P
     }
     let said: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     match answer.head.status() {
-        200 => Outcome::Done(said["data"]["version"].as_u64()),
+        // A page with 200 is no answer of a server that has written anything.
+        200 => match said["data"]["version"].as_u64() {
+            Some(version) => Outcome::Done(Some(version)),
+            None => Outcome::Unknown,
+        },
         204 => Outcome::Done(None),
         _ => Outcome::Unknown,
     }

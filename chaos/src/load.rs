@@ -162,7 +162,10 @@ impl Came {
 impl Tally {
     /// That keeps every request, or sums only.
     pub(crate) fn new(every: bool) -> Rc<Self> {
-        let latencies = Histogram::new(3).expect("three digits are allowed");
+        // Without bounds whatever is longer than the longest so far would be cut to that.
+        let bounds = (1, 60_000_000);
+        let latencies = Histogram::new_with_bounds(bounds.0, bounds.1, 3);
+        let latencies = latencies.expect("three digits are allowed");
         let went = every.then(Vec::new);
         let (came, last_stale, last_failed) = (BTreeMap::new(), None, None);
         let state = State { came, latencies, went, last_stale, last_failed };
@@ -294,6 +297,17 @@ mod tests {
         assert_eq!(judged(200, "HIT", "{\"nonce\":\"[b]\"}"), Came::Wrong);
         assert_eq!(judged(200, "MISS", "<html>"), Came::Wrong);
         assert_eq!(judged(503, "", "{\"errors\":[],\"nonce\":\"[a]\"}"), Came::Wrong);
+    }
+
+    #[test]
+    fn a_long_wait_is_counted_as_long_as_it_was() {
+        let tally = Tally::new(false);
+        let took = Duration::from_secs(8);
+
+        tally.add(Went { at: Instant::now(), took, came: Came::Right(Source::Hit) });
+
+        let longest = tally.latencies().max();
+        assert!((7_900_000..8_100_000).contains(&longest), "{longest} µs");
     }
 
     #[test]

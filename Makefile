@@ -93,7 +93,7 @@ define build-go
 	@touch $@
 endef
 
-.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest chaos chaos-build outage crosstalk history flood soak fuzz-smoke fuzz tools nginx fmt clean
+.PHONY: help demo test test-kubernetes test-leases gate lint bench verify-plan bench-leases bench-memory compare loadtest chaos chaos-build outage crosstalk history flood soak fuzz-smoke fuzz simulate museum tools nginx fmt clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 24
@@ -139,6 +139,7 @@ lint: $(LINTERS) ## format, clippy, rustdoc, dependencies, scripts, committed pa
 	.tools/bin/cargo-shear --locked
 	$(PYTHON) -m compileall -q tools
 	$(PYTHON) tools/check_tree.py
+	$(PYTHON) tools/museum.py --check
 
 bench: $(SERVER) $(WEB) ## criterion, then a cached read against nginx and bare hyper (Linux, two cores or more)
 	$(CARGO) bench $(LOCKED) --profile quick $(addprefix --bench ,hit key policy request route verify)
@@ -200,7 +201,14 @@ flood: chaos-build ## a million absent secrets, ten thousand tokens, bodies of a
 soak: chaos-build ## half an hour of load with churn and faults: does anything grow?
 	@$(CHAOS) soak $(ARGS)
 
-fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (4) or FUZZ_RUNS, whichever ends first
+simulate: ## ten thousand seeds of vaultlet in time that is not real; ARGS='--replay SEED': what happens in one
+	$(CARGO) run $(LOCKED) --profile quick --package vaultlet-simulate --bin vaultlet-simulate -- \
+	  $(if $(strip $(ARGS)),$(ARGS),--seeds 10000 --complete)
+
+museum: $(SERVER) ## whether each planted bug has a test that catches it; ARGS='NAME …': these
+	$(WITH_TOOLS) CARGO='$(CARGO)' $(PYTHON) tools/museum.py $(ARGS)
+
+fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
 	CARGO='$(CARGO)' fuzz/smoke
 
 fuzz: ## the same for FUZZ_SECONDS (60): a quarter of an hour

@@ -24,6 +24,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -69,10 +70,24 @@ impl Audit {
         clock: Clock,
         metrics: Arc<Metrics>,
     ) -> Result<Self, BoxError> {
+        Self::join(config, clock, metrics, None)
+    }
+
+    /// The same, in turns with another process that has given its `file`.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn join(
+        config: &config::Audit,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        file: Option<File>,
+    ) -> Result<Self, BoxError> {
         let encoder = Encoder::new(config.paths, Digester::new(config.key_file.as_deref())?);
         let shared = Arc::new(Shared::new(clock));
         let (queue, jobs) = mpsc::channel(QUEUE);
-        let writer = Writer::new(config.sink.clone(), !config.fail_open, Arc::clone(&shared))?;
+        let (sink, closed) = (config.sink.clone(), !config.fail_open);
+        let writer = Writer::new(sink, closed, Arc::clone(&shared), file)?;
         let thread = thread::Builder::new().name("audit".to_owned());
         // It ends when the queue does; what may hold it up, a sink that blocks, nobody waits for.
         drop(thread.spawn(move || writer.run(jobs))?);
@@ -115,6 +130,23 @@ impl Audit {
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Relaxed);
         // A queue that is full is work enough to be woken by.
+        drop(self.queue.try_send(Job::Wake));
+    }
+
+    /// The file, for another process to write to in turns with this one; `None`: it is none, or
+    /// does not take records just now.
+    pub async fn share(&self) -> Option<File> {
+        let (answer, given) = oneshot::channel();
+        let share = async {
+            self.queue.send(Job::Share(answer)).await.ok()?;
+            given.await.ok()?
+        };
+        timeout(PATIENCE, share).await.ok().flatten()
+    }
+
+    /// The other process does not write any more.
+    pub fn alone(&self) {
+        self.shared.company.store(false, Ordering::SeqCst);
         drop(self.queue.try_send(Job::Wake));
     }
 

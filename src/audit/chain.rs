@@ -42,6 +42,8 @@ pub(super) enum Kind {
     Start,
     /// A process has ended as it should.
     Stop,
+    /// A process goes on with the log of another, which still writes to it for some time.
+    Takeover,
 }
 
 /// A line, as far as the chain is concerned.

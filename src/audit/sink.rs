@@ -3,12 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use super::chain::{Entry, Head};
@@ -28,6 +28,11 @@ pub(super) enum Sink {
     /// A socket, and whether its peer was last seen not reading.
     Unix(UnixStream, bool),
 }
+
+/// The right to write to a file that two processes write to. A lock of the process's, let go when
+/// this, like any other handle of the file, is closed.
+#[derive(Debug)]
+pub(super) struct Turn(#[expect(dead_code, reason = "it is there to be closed")] File);
 
 /// How what is in a sink already ends.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -89,6 +94,54 @@ impl Sink {
                 Ok((Self::Unix(stream, false), Tail::default()))
             }
         }
+    }
+
+    /// What another process writes to as well, as it gave it; and how long it is.
+    ///
+    /// # Errors
+    /// It is not the file at this place.
+    pub(super) fn join(file: File, place: &AuditSink) -> Result<(Self, Tail, u64), String> {
+        let sink = Self::File(file);
+        let cannot = |error| format!("audit.file: what the process before writes to: {error}");
+        if sink.moved(place) {
+            return Err(cannot(ErrorKind::NotFound.into()));
+        }
+        let _turn = sink.turn().map_err(cannot)?;
+        let length = sink.length().map_err(cannot)?;
+        let tail = sink.since(length.saturating_sub(WINDOW)).map_err(cannot)?;
+        Ok((sink, tail, length))
+    }
+
+    /// The turn to write, until it is dropped, where another process writes too.
+    pub(super) fn turn(&self) -> io::Result<Turn> {
+        let Self::File(file) = self else { return Err(ErrorKind::Unsupported.into()) };
+        let file = file.try_clone()?;
+        rustix::fs::fcntl_lock(&file, FlockOperation::LockExclusive)?;
+        Ok(Turn(file))
+    }
+
+    /// A handle for another process, if this is a file on a disk.
+    pub(super) fn handle(&self) -> Option<File> {
+        let Self::File(file) = self else { return None };
+        let regular = file.metadata().is_ok_and(|about| about.is_file());
+        regular.then(|| file.try_clone().ok()).flatten()
+    }
+
+    /// How long the file is.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Unix(..) => Err(ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// How what comes after its first `length` bytes ends.
+    pub(super) fn since(&self, length: u64) -> io::Result<Tail> {
+        let Self::File(file) = self else { return Err(ErrorKind::Unsupported.into()) };
+        let more = file.metadata()?.len().checked_sub(length).ok_or(ErrorKind::UnexpectedEof)?;
+        let mut bytes = vec![0; usize::try_from(more).map_err(io::Error::other)?];
+        file.read_exact_at(&mut bytes, length)?;
+        Ok(Tail::in_bytes(&bytes))
     }
 
     /// Whether what is at the place now is not this.

@@ -12,6 +12,7 @@ use crate::config::{AuditPaths, AuditSink};
 use crate::metrics::{Outcome, Route};
 
 mod sinks;
+mod turns;
 
 /// A hit on `path`, of a caller of whom little is known.
 pub(super) fn sample(path: &[u8]) -> Record<'_> {
@@ -219,7 +220,7 @@ async fn a_line_that_a_crash_cut_is_told_from_one_that_is_missing() {
 
 /// Waits for the thread of an audit log that was dropped to let go of its file.
 fn unlocked(path: &Path) {
-    let file = std::fs::File::open(path).unwrap();
+    let file = File::open(path).unwrap();
     file.lock().unwrap();
 }
 

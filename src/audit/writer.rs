@@ -5,6 +5,7 @@
 //! takes bytes again. Where the sink itself was lost, the line is torn, and the mark that the new
 //! one begins with says how long the stump is.
 
+use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +20,8 @@ use super::text;
 use crate::clock::{Clock, Time};
 use crate::config::AuditSink;
 
+mod company;
+
 /// Lines that one write takes at most.
 const BATCH: usize = 512;
 
@@ -29,6 +32,9 @@ pub(super) enum Job {
     Write(Vec<u8>, oneshot::Sender<bool>),
     /// Write a last line, and end.
     Stop(oneshot::Sender<()>),
+    /// Write in turns with another process from now on, and give it the file; not while a line is
+    /// half in.
+    Share(oneshot::Sender<Option<File>>),
     /// See whether the file is still where it was.
     Wake,
 }
@@ -43,6 +49,8 @@ pub(super) struct Shared {
     pub(super) reopen: AtomicBool,
     /// Whether the sink took what it was last given.
     pub(super) working: AtomicBool,
+    /// Whether another process writes to the file as well.
+    pub(super) company: AtomicBool,
 }
 
 /// The thread's own.
@@ -60,6 +68,8 @@ pub(super) struct Writer {
     begun: Option<Begun>,
     due: Option<Due>,
     started: bool,
+    /// How far into the file `head` is, while another process writes to it as well.
+    company: Option<u64>,
 }
 
 /// A line of which a part is in the sink.
@@ -86,8 +96,8 @@ struct Span {
 
 impl Shared {
     pub(super) fn new(clock: Clock) -> Self {
-        let (reopen, working) = (AtomicBool::new(false), AtomicBool::new(true));
-        Self { clock, busy: Mutex::new(None), reopen, working }
+        let (reopen, working, company) = (false.into(), true.into(), false.into());
+        Self { clock, busy: Mutex::new(None), reopen, working, company }
     }
 
     /// Whether the thread has been at the sink for longer than `patience`.
@@ -107,7 +117,13 @@ impl Writer {
     ///
     /// # Errors
     /// It is a file that cannot be used. A socket may find its listener later.
-    pub(super) fn new(place: AuditSink, closed: bool, shared: Arc<Shared>) -> Result<Self, String> {
+    /// `joined`: what another process writes to as well.
+    pub(super) fn new(
+        place: AuditSink,
+        closed: bool,
+        shared: Arc<Shared>,
+        joined: Option<File>,
+    ) -> Result<Self, String> {
         let mut writer = Self {
             place,
             shared,
@@ -118,7 +134,11 @@ impl Writer {
             begun: None,
             due: Some(Due { kind: Kind::Start, torn: 0 }),
             started: false,
+            company: None,
         };
+        if let Some(file) = joined {
+            writer.join(file)?;
+        }
         match writer.ready() {
             Err(error) if !matches!(writer.place, AuditSink::Unix(_)) => Err(error),
             _ => Ok(writer),
@@ -144,22 +164,29 @@ impl Writer {
     }
 
     fn work(&mut self, jobs: &mut Vec<Job>) -> Option<oneshot::Sender<()>> {
-        if self.shared.reopen.swap(false, Ordering::Relaxed) {
+        self.part();
+        // Two processes in two files would make two chains of one.
+        if self.company.is_none() && self.shared.reopen.swap(false, Ordering::Relaxed) {
             self.reopen();
         }
-        let (mut lines, mut stop) = (Vec::new(), None);
+        let (mut lines, mut shares, mut stop) = (Vec::new(), Vec::new(), None);
         for job in jobs.drain(..) {
             match job {
                 // Whoever gave up waiting has withheld the answer.
                 Job::Write(line, accepted) if !accepted.is_closed() => lines.push((line, accepted)),
                 Job::Write(..) | Job::Wake => (),
                 Job::Stop(done) => stop = Some(done),
+                Job::Share(given) => shares.push(given),
             }
         }
         let unplaced: Vec<_> = lines.iter().map(|(line, _)| line.as_slice()).collect();
         let accepted = self.attempt(&unplaced);
         for (place, (_, answer)) in lines.into_iter().enumerate() {
             let _ = answer.send(place < accepted);
+        }
+        for given in shares {
+            // Whoever asked may have lost patience.
+            let _ = given.send(self.share());
         }
         if stop.is_some() && self.started {
             self.due.get_or_insert(Due { kind: Kind::Stop, torn: 0 });
@@ -208,10 +235,15 @@ impl Writer {
     }
 
     fn write(&mut self, unplaced: &[&[u8]]) -> (usize, Result<(), String>) {
+        let _turn = match self.turn() {
+            Ok(turn) => turn,
+            Err(error) => return (0, Err(error.to_string())),
+        };
         let (bytes, spans) = self.lay_out(unplaced);
         let sink = self.sink.as_mut().expect("what is not ready is not written to");
         let (sent, result) = sink.write(&bytes);
         let whole = self.settle(&bytes, &spans, sent);
+        self.leave_to_the_other();
         let accepted = whole.saturating_sub(spans.len() - unplaced.len());
         let passing = |error: &std::io::Error| {
             matches!(
@@ -223,7 +255,7 @@ impl Writer {
             )
         };
         if result.as_ref().is_err_and(|error| !passing(error)) {
-            self.sink = None;
+            (self.sink, self.company) = (None, None);
             self.leave(Kind::Resume);
         }
         (accepted, result.map_err(|error| error.to_string()))

@@ -92,7 +92,7 @@ async fn a_pipe_that_nobody_reads_withholds_answers_until_somebody_does() {
     )
     .unwrap();
     let audit = Arc::new(fixture.start(file(path.clone()), false).unwrap());
-    let reader = std::fs::File::open(&path).unwrap();
+    let reader = File::open(&path).unwrap();
 
     // Many at once, so that one write is cut in the middle of a line.
     for round in 0.. {

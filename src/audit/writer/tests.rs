@@ -14,6 +14,7 @@ fn writer() -> Writer {
         begun: None,
         due: Some(Due { kind: Kind::Start, torn: 0 }),
         started: false,
+        company: None,
     }
 }
 
@@ -101,7 +102,8 @@ fn wherever_a_sink_is_lost_the_next_line_says_what_is_left_of_the_one_before() {
 fn what_nobody_waits_for_any_more_is_not_written() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let place = AuditSink::File { path: file.path().to_owned(), mode: 0o600 };
-    let mut writer = Writer::new(place, true, Arc::new(Shared::new(Clock::manual()))).unwrap();
+    let mut writer =
+        Writer::new(place, true, Arc::new(Shared::new(Clock::manual())), None).unwrap();
     let (gone, _) = oneshot::channel();
     let (waits, mut accepted) = oneshot::channel();
 

@@ -208,7 +208,7 @@ simulate: ## ten thousand seeds of vaultlet in time that is not real; ARGS='--re
 museum: $(SERVER) ## whether each planted bug has a test that catches it; ARGS='NAME …': these
 	$(WITH_TOOLS) CARGO='$(CARGO)' $(PYTHON) tools/museum.py $(ARGS)
 
-fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (10) or FUZZ_RUNS, whichever ends first
+fuzz-smoke: ## each fuzz target for FUZZ_SECONDS (4) or FUZZ_RUNS, whichever ends first
 	CARGO='$(CARGO)' fuzz/smoke
 
 fuzz: ## the same for FUZZ_SECONDS (60): a quarter of an hour

@@ -2,7 +2,8 @@
 //!
 //! * `GET /metrics`, `/agent/v1/metrics`, `/proxy/v1/metrics`: Prometheus.
 //! * `GET /livez`: 200 while the process runs.
-//! * `GET /readyz`: 200 once the upstream has answered, 503 before and while draining.
+//! * `GET /readyz`: 200 once the upstream has answered, or as soon as there is something to answer
+//!   with that the process before has left; 503 before and while draining.
 //! * `GET /status`: JSON for people and `vaultlet status`; no secret values, paths only where
 //!   `admin.show_paths` allows them.
 //! * `GET /explain/ID`: why a request was refused, by the id that its log line carries.
@@ -53,14 +54,29 @@ pub struct Admin {
 pub struct Readiness(AtomicU8);
 
 const STARTING: u8 = 0;
-const READY: u8 = 1;
-const DRAINING: u8 = 2;
+const DEGRADED: u8 = 1;
+const READY: u8 = 2;
+const DRAINING: u8 = 3;
+
+/// What `/readyz` says of that state.
+const DEGRADED_MEANS: &str = "degraded: the upstream has not answered since the start; what was \
+                              left by the process before is answered\n";
 
 impl Readiness {
     /// The upstream has answered. Losing it later changes nothing: cached reads go on.
     pub fn ready(&self) {
-        // Once draining, nothing makes it ready again.
-        self.0.compare_exchange(STARTING, READY, Ordering::AcqRel, Ordering::Acquire).ok();
+        self.at_least(READY);
+    }
+
+    /// What the process before has left can be answered with, though the upstream has not answered
+    /// yet.
+    pub fn degraded(&self) {
+        self.at_least(DEGRADED);
+    }
+
+    /// Once draining, nothing makes it ready again.
+    fn at_least(&self, state: u8) {
+        self.0.fetch_max(state, Ordering::AcqRel);
     }
 
     /// The process is about to end.
@@ -71,6 +87,7 @@ impl Readiness {
     fn state(&self) -> &'static str {
         match self.0.load(Ordering::Acquire) {
             STARTING => "starting",
+            DEGRADED => "degraded",
             READY => "ready",
             _ => "draining",
         }
@@ -123,6 +140,7 @@ impl Admin {
             "/livez" if read => text(StatusCode::OK, "ok\n"),
             "/readyz" if read => match self.ready.state() {
                 "ready" => text(StatusCode::OK, "ready\n"),
+                "degraded" => text(StatusCode::OK, DEGRADED_MEANS),
                 state => text(StatusCode::SERVICE_UNAVAILABLE, state),
             },
             "/status" if read => self.status(),
@@ -260,6 +278,7 @@ impl Admin {
                 );
             }
         }
+        self.store.forgotten_everywhere().await;
         info!(kind = clear.kind, "cache cleared by an operator");
         json(StatusCode::OK, &serde_json::json!({ "cleared": clear.kind }))
     }

@@ -1,6 +1,8 @@
 //! What the program is made of, and how it lives and ends. Every long-lived task is spawned here.
 
+use std::future::pending;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use hyper::Request;
 use hyper::body::Incoming;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -17,8 +20,10 @@ use crate::body::Response;
 use crate::config::{Bind, Config, Limits, Listener, Source};
 use crate::edge::Edge;
 use crate::error::BoxError;
+use crate::handover::Handover;
 use crate::hardening::{Memory, harden, take_all_descriptors};
 use crate::server::{Arrival, Server, Service};
+use crate::takeover::{Company, Word};
 use crate::telemetry;
 use crate::watch::{Watch, Watched};
 
@@ -26,11 +31,13 @@ mod attempt;
 mod embedded;
 mod keeping;
 mod parts;
+mod succession;
 mod tasks;
 
 pub use attempt::attempt;
 pub use embedded::Embedded;
 pub use parts::{Parts, Surroundings};
+use succession::{Predecessor, Succession};
 
 /// Runs the proxy until a signal ends it: SIGTERM and SIGINT drain, SIGHUP loads `source` again.
 ///
@@ -55,76 +62,150 @@ pub struct Running {
     /// Where operators connect.
     pub admin: SocketAddr,
     config: Config,
-    parts: Parts,
+    parts: Arc<Parts>,
+    handover: Arc<Handover>,
+    succession: Option<Succession>,
     watch: Arc<Watch>,
     ready: Arc<Readiness>,
-    /// Ends the callers' listeners, then the operators'.
-    stop: CancellationToken,
-    stop_admin: CancellationToken,
+    stops: Stops,
     servers: TaskTracker,
     admin_server: TaskTracker,
 }
 
+/// What ends the process, in this order.
+#[derive(Clone, Default)]
+struct Stops {
+    /// The callers' listeners.
+    servers: CancellationToken,
+    /// What keeps logins and leases alive.
+    keepers: CancellationToken,
+    /// The operators' listener.
+    admin: CancellationToken,
+    /// All that runs beside requests.
+    tasks: CancellationToken,
+}
+
 impl Running {
-    /// Binds everything, then serves.
+    /// Binds everything, then serves; or takes over from the process that does, where one runs and
+    /// `upgrade.socket` says how to ask it.
     ///
     /// # Errors
-    /// An address is taken, or a file cannot be used.
+    /// An address is taken, or a file cannot be used; or the process that runs goes on.
     pub async fn start(config: Config) -> Result<Self, BoxError> {
-        let store = keeping::Store::open(&config).await?;
-        let parts = Parts::new(&config, store.content(), Surroundings::default())?;
-        let ready = Arc::new(Readiness::default());
-        let admin = Admin::new(
-            (
-                Arc::clone(&parts.store),
-                Arc::clone(&parts.logins),
-                Arc::clone(&parts.upstream),
-                Arc::clone(&parts.refusals),
-            ),
-            Arc::clone(&parts.leases),
-            parts.policies.clone(),
-            parts.audit.clone(),
-            Arc::clone(&parts.metrics),
-            Arc::clone(&ready),
-            config.admin.show_paths,
-        );
+        let mut predecessor = Predecessor::ask(&config).await?;
+        let started = Self::start_after(&mut predecessor, config).await;
+        if let Err(error) = &started {
+            predecessor.give_up(&error.to_string()).await;
+        }
+        started
+    }
 
+    async fn start_after(predecessor: &mut Predecessor, config: Config) -> Result<Self, BoxError> {
+        // Another process writes the store while it runs.
+        let store = if predecessor.runs() {
+            keeping::Store::None
+        } else {
+            keeping::Store::open(&config).await?
+        };
+        let audit = predecessor.audit();
+        let left = predecessor.content().or(store.content());
+        let parts = Arc::new(Parts::after(&config, left, audit, Surroundings::default())?);
+        let kv = config.cache.leases.store.as_ref().is_some_and(|store| store.kv);
+        let handover = Arc::new(parts.handover(&config.auth.kubernetes, kv));
         let mut servers = Vec::new();
         for listener in &config.listeners {
-            servers.push(Server::bind(listener.clone()).await?);
+            servers.push(predecessor.listen(listener.clone()).await?);
         }
-        let admin_server = Server::bind(admin_listener(config.admin.address)).await?;
-        let admin_address = admin_server.address().unwrap_or(config.admin.address);
+        let admin_server =
+            predecessor.listen_to_operators(admin_listener(config.admin.address)).await?;
+        let admin = admin_server.address().unwrap_or(config.admin.address);
         let watched = watched(&config, &servers, &parts);
-        let watch = Arc::new(Watch::new(watched, Arc::clone(&parts.metrics)));
-        let running = Self {
+        let mut running = Self {
             listeners: servers.iter().map(Server::name).collect(),
-            admin: admin_address,
-            watch: Arc::clone(&watch),
-            ready: Arc::clone(&ready),
-            stop: CancellationToken::new(),
-            stop_admin: CancellationToken::new(),
+            admin,
+            watch: Arc::new(Watch::new(watched, Arc::clone(&parts.metrics))),
+            ready: Arc::default(),
+            stops: Stops::default(),
             servers: TaskTracker::new(),
             admin_server: TaskTracker::new(),
+            succession: Succession::new(&config, &servers, &admin_server, &parts, &handover)?,
+            handover,
             parts,
             config,
         };
-        store.begin(&running.parts, &running.config, &running.stop_admin).await;
-        tasks::start(&running.parts, watch, ready, &running.stop_admin);
-        let edge = Workloads(Arc::clone(&running.parts.edge));
-        let grace = running.config.shutdown.drain;
-        for server in servers {
-            info!(address = server.name(), "listening");
-            running.servers.spawn(server.run(edge.clone(), running.stop.clone(), grace));
+        // Should it not come to serving, what was begun ends.
+        let begun = running.stops.tasks.clone().drop_guard();
+        let Self { config, parts, handover, stops, .. } = &running;
+        // What is left names the cluster it is of, before anybody watches for another.
+        predecessor.adopt(handover).await?;
+        if store.begin(parts, handover, config, &stops.tasks).await {
+            running.ready.degraded();
         }
-        info!(address = %running.admin, "admin listening");
-        let operators = Operators(Arc::new(admin));
-        let stop = running.stop_admin.clone();
-        running.admin_server.spawn(admin_server.run(operators, stop, Duration::from_secs(1)));
+        tasks::start(parts, Arc::clone(&running.watch), Arc::clone(&running.ready), &stops.tasks);
+        let company = predecessor.ready(handover, &parts.upstream).await?;
+        if company.is_none() {
+            tasks::keep(parts, &stops.keepers);
+            if let Some(succession) = &mut running.succession {
+                succession.open()?;
+            }
+        }
+        running.listen(servers, admin_server);
+        if let Some(company) = company {
+            running.taken_over(company, predecessor.upstream).await;
+        }
+        begun.disarm();
         Ok(running)
     }
 
-    /// Waits for a signal to end, and ends.
+    /// Answers from now on.
+    fn listen(&self, servers: Vec<Server>, admin_server: Server) {
+        let edge = Workloads(Arc::clone(&self.parts.edge));
+        let grace = self.config.shutdown.drain;
+        for server in servers {
+            info!(address = server.name(), "listening");
+            self.servers.spawn(server.run(edge.clone(), self.stops.servers.clone(), grace));
+        }
+        info!(address = %self.admin, "admin listening");
+        let admin = Admin::new(
+            (
+                Arc::clone(&self.parts.store),
+                Arc::clone(&self.parts.logins),
+                Arc::clone(&self.parts.upstream),
+                Arc::clone(&self.parts.refusals),
+            ),
+            Arc::clone(&self.parts.leases),
+            self.parts.policies.clone(),
+            self.parts.audit.clone(),
+            Arc::clone(&self.parts.metrics),
+            Arc::clone(&self.ready),
+            self.config.admin.show_paths,
+        );
+        let (operators, stop) = (Operators(Arc::new(admin)), self.stops.admin.clone());
+        self.admin_server.spawn(admin_server.run(operators, stop, Duration::from_secs(1)));
+    }
+
+    /// This process answers in the place of another, which is told so, and heard out. `upstream`:
+    /// whether the upstream answers.
+    async fn taken_over(&mut self, mut company: Company, upstream: bool) {
+        if upstream {
+            self.ready.ready();
+        } else {
+            self.ready.degraded();
+        }
+        if let Err(failure) = company.taken().await {
+            warn!(%failure, "the process before has ended already");
+        }
+        info!("took over");
+        if let Some(succession) = &mut self.succession
+            && let Err(error) = succession.open()
+        {
+            warn!(%error, "no other process can take over from this one");
+        }
+        let stops = (self.stops.keepers.clone(), self.stops.tasks.clone());
+        succession::hear_out(company, &self.parts, &self.handover, &self.config, stops);
+    }
+
+    /// Waits for a signal to end, or for a process to take over, and ends.
     async fn until_signal(
         mut self,
         source: Source,
@@ -133,15 +214,62 @@ impl Running {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.reload(&source, &log),
+        let succession = self.succession.take();
+        let company = {
+            let mut asked = pin!(async {
+                match &succession {
+                    Some(succession) => succession.asked().await,
+                    None => pending().await,
+                }
+            });
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => break None,
+                    _ = interrupt.recv() => break None,
+                    _ = hangup.recv() => self.reload(&source, &log),
+                    company = asked.as_mut() => break Some(company),
+                }
             }
+        };
+        match (company, succession) {
+            (Some(company), Some(succession)) => self.leave_to(company, succession).await,
+            _ => self.stop().await,
         }
-        self.stop().await;
         Ok(())
+    }
+
+    /// Answers what is in hand, leaves what it knows to the process that has taken over, and ends.
+    async fn leave_to(self, company: Company, succession: Succession) {
+        succession.give();
+        self.ready.drain();
+        info!("another process has taken over: draining");
+        let (say, words) = mpsc::channel(1);
+        let said = tokio::spawn(company.bequeath(words));
+        self.stops.servers.cancel();
+        self.stops.admin.cancel();
+        self.stops.keepers.cancel();
+        self.parts.leases.leave().await;
+        self.parts.leases.written().await;
+        // Should it be gone, nobody is told.
+        drop(say.send(Word::Yours).await);
+        self.drain().await;
+        if let Some(audit) = &self.parts.audit {
+            audit.stop().await;
+        }
+        drop(say.send(Word::Rest(Box::new(self.handover.last()))).await);
+        drop(said.await);
+        self.stops.tasks.cancel();
+        info!("stopped");
+    }
+
+    async fn drain(&self) {
+        self.servers.close();
+        self.servers.wait().await;
+        let tunnels = &self.parts.tunnels;
+        tunnels.close();
+        if tokio::time::timeout(Duration::from_secs(1), tunnels.wait()).await.is_err() {
+            info!(open = tunnels.len(), "cutting upgraded connections");
+        }
     }
 
     /// Reads the configuration and every file it names again. What can change while running does;
@@ -185,17 +313,13 @@ impl Running {
     pub async fn stop(self) {
         self.ready.drain();
         info!("draining");
-        self.stop.cancel();
-        self.servers.close();
-        self.servers.wait().await;
-        let tunnels = &self.parts.tunnels;
-        tunnels.close();
-        if tokio::time::timeout(Duration::from_secs(1), tunnels.wait()).await.is_err() {
-            info!(open = tunnels.len(), "cutting upgraded connections");
-        }
+        self.stops.servers.cancel();
+        self.drain().await;
         self.parts.leases.shut_down().await;
         self.parts.leases.written().await;
-        self.stop_admin.cancel();
+        self.stops.keepers.cancel();
+        self.stops.tasks.cancel();
+        self.stops.admin.cancel();
         self.admin_server.close();
         self.admin_server.wait().await;
         if let Some(audit) = &self.parts.audit {
@@ -237,6 +361,7 @@ fn admin_listener(address: SocketAddr) -> Listener {
         tls: None,
         require_request_header: false,
         http2: false,
+        reuse_port: false,
         limits: Limits {
             max_connections: 256,
             idle_timeout: 60 * second,

@@ -17,6 +17,7 @@ use crate::identity::Class;
 use crate::metrics::{Cause, Metrics};
 use crate::sealed::{Changes, Writer};
 use crate::secret::Fingerprint;
+use crate::twin::{Link, News, Twin};
 
 pub mod effect;
 pub mod entry;
@@ -112,6 +113,7 @@ pub struct Store {
     headers: Mutex<Vec<Weak<HeaderMap>>>,
     generations: Generations,
     changes: Changes,
+    twin: Twin,
     metrics: Arc<Metrics>,
 }
 
@@ -141,8 +143,8 @@ impl Store {
             })
             // As the other tables have: keyed anew in each process, and a third of SipHash's cost.
             .build_with_hasher(RandomState::default());
-        let (headers, generations, changes) = Default::default();
-        Self { entries, headers, generations, changes, metrics }
+        let (headers, generations, changes, twin) = Default::default();
+        Self { entries, headers, generations, changes, twin, metrics }
     }
 
     /// These headers, as other entries have them where any do: a map of its own would take half as
@@ -194,8 +196,54 @@ impl Store {
         self.changes.noted();
     }
 
+    /// Has the other process at `link` told of what is forgotten here, or nobody any more.
+    pub fn told_to(&self, link: Option<&Arc<Link>>) {
+        link.map_or_else(|| self.twin.part(), |link| self.twin.join(link));
+    }
+
+    /// Returns once the other process, if there is one, has forgotten it too.
+    pub async fn forgotten_everywhere(&self) {
+        self.twin.heard().await;
+    }
+
     /// Forgets what is known at `path`, in all its versions, however its namespace was written.
     pub fn forget(&self, path: &str) {
+        self.heed_path(path);
+        self.twin.tell(|| News::Path(path.to_owned()));
+    }
+
+    /// Forgets everything.
+    pub fn forget_all(&self) {
+        self.heed_all();
+        self.twin.tell(|| News::Secrets);
+    }
+
+    /// Withdraws the proofs of some rights classes, everywhere.
+    pub fn disprove(&self, classes: &[Class]) {
+        self.heed_classes(classes);
+        self.twin.tell(|| News::Classes(classes.iter().map(|class| class.to_bytes()).collect()));
+    }
+
+    /// The upstream has refused a read to a caller of `class`: nothing is proven of it any more,
+    /// there either.
+    pub(crate) fn tell_refusal(&self, class: Class) {
+        self.twin.tell(|| News::Classes(vec![class.to_bytes()]));
+    }
+
+    /// Takes in what the other process has found out.
+    pub fn heed(&self, news: &News) {
+        match news {
+            News::Path(path) => self.heed_path(path),
+            News::Secrets => self.heed_all(),
+            News::Classes(classes) => {
+                let classes: Vec<_> = classes.iter().copied().map(Class::of_bytes).collect();
+                self.heed_classes(&classes);
+            }
+            _ => (),
+        }
+    }
+
+    fn heed_path(&self, path: &str) {
         self.generations.raise(path);
         self.changes.noted();
         // The likeliest entry's bytes go now; the others' when they expire. None is served again.
@@ -203,15 +251,13 @@ impl Store {
         self.entries.invalidate(&likeliest);
     }
 
-    /// Forgets everything.
-    pub fn forget_all(&self) {
+    fn heed_all(&self) {
         self.generations.raise_all();
         self.changes.noted();
         self.entries.invalidate_all();
     }
 
-    /// Withdraws the proofs of some rights classes, everywhere.
-    pub fn disprove(&self, classes: &[Class]) {
+    fn heed_classes(&self, classes: &[Class]) {
         for (_, entry) in &self.entries {
             for class in classes {
                 entry.disprove(*class);

@@ -38,6 +38,7 @@ use std::time::Duration;
 use hyper::Uri;
 
 pub use leases::{LeaseScope, LeaseStore, Leases, OnRevoke, OnShutdown, StoreKey};
+pub use listen::Upgrade;
 pub use problem::{Origin, Problem, Problems};
 pub use source::Source;
 
@@ -62,6 +63,8 @@ pub struct Config {
     pub log: Log,
     /// How the process ends.
     pub shutdown: Shutdown,
+    /// How another process takes over from it.
+    pub upgrade: Upgrade,
 }
 
 /// The Vault or OpenBao cluster behind this process.
@@ -105,6 +108,8 @@ pub struct Listener {
     pub require_request_header: bool,
     /// Offer HTTP/2 in the TLS handshake.
     pub http2: bool,
+    /// Whether other processes may listen on the same TCP address.
+    pub reuse_port: bool,
     /// Bounds on what one peer may cost.
     pub limits: Limits,
 }

@@ -76,6 +76,7 @@ impl Forward {
         }
         let answer = self.upstream.forward(errand, Request::from_parts(head, body)).await;
         change.over(answer.as_ref().map(|answer| answer.status().as_u16()));
+        self.store.forgotten_everywhere().await;
         let mut answer = answer?;
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(tunnel) = tunnel.filter(|tunnel| tunnel.opened(&answer)) else {

@@ -13,17 +13,18 @@ use tracing::{info, warn};
 
 use crate::badge::Badges;
 use crate::cache::Store;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::exchange::{Clusters, Exchange};
-use crate::identity::Logins;
+use crate::identity::{Class, Logins};
 use crate::kubernetes::Issuers;
 use crate::kv::mounts::Mounts;
 use crate::lease::Leases;
 use crate::metrics::Metrics;
-use crate::sealed::content::{Content, StoredBadge};
+use crate::sealed::content::{Content, StoredBadge, StoredEntry};
 use crate::sealed::{Hidden, Reject, Sealed, Times, Writer, Written};
 use crate::secret::Fingerprinter;
-use crate::tenant::{Tenant, Tenants};
+use crate::tenant::{Charge, Tenant, Tenants};
+use crate::twin::{Link, News};
 use crate::upstream::Upstream;
 
 /// The parts that leave something, or have something left to them.
@@ -105,10 +106,37 @@ impl Handover {
         }
     }
 
-    /// All that is left.
+    /// All that is left on a disk.
     pub fn collect(&self) -> Content {
         let now = self.clock.moment();
         let (clusters, moment) = (&self.clusters, &now);
+        Content {
+            mounts: if self.kv { self.mounts.stored() } else { Vec::new() },
+            entries: if self.kv { self.store.stored(moment) } else { Vec::new() },
+            ..self.rest(clusters, moment)
+        }
+    }
+
+    /// What another process needs to answer in the place of this one, and the KV secrets, which are
+    /// many. It hears of whatever becomes untrue after this was called.
+    pub fn living(&self) -> (Content, Vec<StoredEntry>) {
+        let now = self.clock.moment();
+        let content = Content {
+            identities: self.logins.stored(&now),
+            mounts: self.mounts.stored(),
+            // They may still be answered.
+            intents: Vec::new(),
+            ..self.rest(&self.clusters, &now)
+        };
+        (content, self.store.live(&now))
+    }
+
+    /// What a process that has drained leaves to the one that has taken over.
+    pub fn last(&self) -> Content {
+        self.rest(&self.clusters, &self.clock.moment())
+    }
+
+    fn rest(&self, clusters: &Clusters, moment: &Moment) -> Content {
         Content {
             written: Written::at(moment),
             addresses: self.upstream.addresses(),
@@ -117,43 +145,106 @@ impl Handover {
             leases: self.leases.stored(clusters, moment),
             logins: self.exchange.stored(clusters, moment),
             badges: self.badges.stored(clusters, moment),
-            mounts: if self.kv { self.mounts.stored() } else { Vec::new() },
-            entries: if self.kv { self.store.stored(moment) } else { Vec::new() },
+            identities: Vec::new(),
+            mounts: Vec::new(),
+            entries: Vec::new(),
             intents: self.leases.intents(clusters, moment),
         }
     }
 
-    /// Takes in what the process before has left. Nobody has been answered yet.
-    pub async fn take_over(&self, content: Content) {
+    /// When its instants are, if what was left can be believed here.
+    fn times(&self, content: &Content) -> Option<Times> {
         let times = Times::new(&content.written, self.clock.moment());
-        let addresses = self.upstream.addresses();
         if times.unknown() {
             warn!("the wall clock was set back since the store was written: starting cold");
-            return;
+            return None;
         }
         // Should it be another behind the same addresses, all of this is forgotten as soon as it
         // says so.
-        let Some(cluster) = content.cluster.as_ref().filter(|_| content.addresses == addresses)
-        else {
+        let same = content.addresses == self.upstream.addresses();
+        let Some(cluster) = content.cluster.as_ref().filter(|_| same) else {
             warn!("what was stored is not certain to be of this upstream: starting cold");
-            return;
+            return None;
         };
         self.upstream.presume(cluster);
+        Some(times)
+    }
+
+    /// Takes in what the process before has left. Nobody has been answered yet. Returns whether
+    /// there was anything.
+    pub async fn take_over(&self, mut content: Content) -> bool {
+        let Some(times) = self.times(&content) else { return false };
+        let entries = std::mem::take(&mut content.entries).into_iter();
+        let restore = |it| self.store.restore(it, self.charge()?, &times);
+        let entries = entries.filter_map(restore).count();
+        let (logins, leases) = self.take_in(content, &times).await;
+        info!(logins, leases, entries, "went on with what was stored");
+        logins + leases + entries > 0
+    }
+
+    /// Takes in what a running process knows, but for the KV secrets: those are to be taken in one
+    /// by one with what this returns, if it can be believed.
+    pub async fn adopt(&self, mut content: Content) -> Option<Times> {
+        let times = self.times(&content)?;
+        let identities = std::mem::take(&mut content.identities).into_iter();
+        let identities = identities.filter_map(|it| self.logins.restore(it, &times)).count();
+        let (logins, leases) = self.take_in(content, &times).await;
+        info!(identities, logins, leases, "went on with what the process before knew");
+        Some(times)
+    }
+
+    /// Takes in a KV secret of a running process.
+    pub fn adopt_entry(&self, entry: StoredEntry, times: &Times) -> Option<()> {
+        let reader = entry.proofs.first().map(|proof| Class::of_bytes(proof.class).tenant());
+        let charge = reader.and_then(|reader| self.tenants.charge(reader));
+        self.store.adopt(entry, charge.or_else(|| self.charge())?, times)
+    }
+
+    /// Takes in what came into being in a process while it drained.
+    pub async fn adopt_rest(&self, mut content: Content) {
+        let Some(times) = self.times(&content) else { return };
+        content.leases.retain(|lease| !self.leases.holds(lease.lease_id.as_deref()));
+        self.take_in(content, &times).await;
+    }
+
+    /// Takes in what the other process has found untrue.
+    pub fn heed(&self, news: &News) {
+        self.store.heed(news);
+        self.logins.heed(news);
+        self.leases.heed(news);
+    }
+
+    /// Has the other process at `link` told of what is found untrue here, or nobody any more.
+    pub fn told_to(&self, link: Option<&Arc<Link>>) {
+        self.store.told_to(link);
+        self.logins.told_to(link);
+        self.leases.told_to(link);
+    }
+
+    /// The other process has ended without its last word: what it has changed is not known.
+    pub fn doubt_everything(&self) {
+        self.store.forget_all();
+        self.logins.doubt_all();
+        self.leases.doubt_all();
+    }
+
+    /// Room for an entry of which it is not known whose it is.
+    fn charge(&self) -> Option<Charge> {
+        self.tenants.charge(Tenant::vaultlet())
+    }
+
+    /// How many logins and leases were taken in.
+    async fn take_in(&self, content: Content, times: &Times) -> (usize, usize) {
         let (clusters, exchange) = (&self.clusters, &self.exchange);
         let logins = content.logins.iter();
-        let logins = logins.filter_map(|it| exchange.restore(it, clusters, &times)).count();
+        let logins = logins.filter_map(|it| exchange.restore(it, clusters, times)).count();
         let leases = content.leases.into_iter();
         let leases =
-            leases.filter_map(|it| self.leases.restore(it, exchange, clusters, &times)).count();
-        self.mounts.restore(&content.mounts);
-        let entries = content.entries.into_iter();
-        let entries = entries
-            .filter_map(|it| {
-                let charge = self.tenants.charge(Tenant::vaultlet())?;
-                self.store.restore(it, charge, &times)
-            })
-            .count();
-        let restore = self.restore_badges(&content.badges, &times);
+            leases.filter_map(|it| self.leases.restore(it, exchange, clusters, times)).count();
+        if !content.mounts.is_empty() {
+            self.mounts.restore(&content.mounts);
+        }
+        let restore = self.restore_badges(&content.badges, times);
         if tokio::time::timeout(PATIENCE, restore).await.is_err() {
             warn!("not all tokens could be verified again in time; their applications log in anew");
         }
@@ -165,7 +256,7 @@ impl Handover {
                  that nobody has, until its lease ends"
             );
         }
-        info!(logins, leases, entries, "went on with what was stored");
+        (logins, leases)
     }
 
     /// A badge counts no longer than the service-account token it was given for, which is verified

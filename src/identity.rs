@@ -27,11 +27,13 @@ use crate::metrics::{self, Metrics, Operation};
 use crate::request::{NAMESPACE, TOKEN};
 use crate::secret::{Credential, Fingerprint, Fingerprinter, Secret};
 use crate::tenant::Tenant;
+use crate::twin::{Link, News, Twin};
 use crate::upstream::{Ask, Upstream, Whole, trouble};
 
 mod facts;
 mod login;
 mod renewal;
+mod stored;
 
 pub use facts::{Facts, Place};
 pub use login::{Class, Login, Rights};
@@ -54,6 +56,7 @@ pub struct Logins {
     upstream: Arc<Upstream>,
     window: Duration,
     aging: Duration,
+    twin: Twin,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -102,6 +105,7 @@ impl Logins {
             upstream,
             window,
             aging: window.mul_f64(0.8),
+            twin: Twin::default(),
             clock,
             metrics,
         }
@@ -299,6 +303,7 @@ impl Logins {
     /// Forgets one login: the upstream has refused its token.
     pub fn forget(&self, fingerprint: Fingerprint) {
         self.known.remove(&fingerprint);
+        self.twin.tell(|| News::Login(fingerprint.to_bytes().to_vec()));
     }
 
     /// Forgets the logins with this accessor, and says which they were and of which classes.
@@ -311,9 +316,15 @@ impl Logins {
         (own, classes.into_iter().flatten().collect())
     }
 
+    /// Has the other process at `link` told of what is forgotten here, or nobody any more.
+    pub fn told_to(&self, link: Option<&Arc<Link>>) {
+        link.map_or_else(|| self.twin.part(), |link| self.twin.join(link));
+    }
+
     /// Has every login looked up again before it counts: tokens, entities or auth mounts changed.
     pub fn doubt_all(&self) {
         self.epochs.all.fetch_add(1, Ordering::SeqCst);
+        self.twin.tell(|| News::Logins);
     }
 
     /// How often that was so. It is for whatever else rests on policies and identities.
@@ -324,6 +335,7 @@ impl Logins {
     /// The same for tokens that die with the token that made them: one of those was revoked.
     pub fn doubt_children(&self) {
         self.epochs.children.fetch_add(1, Ordering::SeqCst);
+        self.twin.tell(|| News::Children);
     }
 
     /// Forgets logins whose tokens have expired, and shows how many are left.

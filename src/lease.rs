@@ -33,6 +33,7 @@ use crate::sealed::{Changes, Writer};
 use crate::secret::Fingerprint;
 use crate::snapshot::Policies;
 use crate::tenant::Tenants;
+use crate::twin::Twin;
 use crate::upstream::Upstream;
 
 pub mod agenda;
@@ -79,6 +80,7 @@ pub struct Leases {
     intents: Intents,
     /// What makes them outlive the process, where that is configured.
     changes: Changes,
+    twin: Twin,
     /// Requests whose answers hold no credential, and when that was seen.
     unleased: Cache<Request, Time>,
     /// How many doubts were cast on all of them, and on those issued to callers' own tokens.
@@ -148,7 +150,7 @@ impl Leases {
     ) -> Self {
         let (kv, store, logins, upstream) = parts;
         let (flights, vouchings, failures, doubts, sooner) = Default::default();
-        let (intents, changes) = Default::default();
+        let (intents, changes, twin) = Default::default();
         let (tasks, closing) = Default::default();
         Self {
             table: Table::new(config.renewals_per_second, clock.now()),
@@ -157,6 +159,7 @@ impl Leases {
             failures,
             intents,
             changes,
+            twin,
             tasks,
             closing,
             unleased: Cache::new(MOST_UNLEASED),

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod secret;
 pub mod telemetry;
 pub mod tenant;
+pub mod twin;
 
 pub mod audit;
 pub mod body;
@@ -61,6 +62,7 @@ pub mod admin;
 pub mod edge;
 pub mod server;
 pub mod snapshot;
+pub mod takeover;
 pub mod witness;
 
 // Composition.

@@ -21,7 +21,7 @@ mod writer;
 
 pub use directory::Directory;
 pub use envelope::unseal;
-pub use hidden::Hidden;
+pub use hidden::{Hidden, wiped_json};
 pub use key::Key;
 pub use times::{At, Times, Written};
 pub use writer::{Changes, Writer};

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -19,6 +20,7 @@ use tracing::{debug, info, warn};
 use crate::config::{Bind, Listener};
 use crate::error::BoxError;
 
+mod bind;
 mod connection;
 mod line;
 mod patience;
@@ -44,8 +46,12 @@ pub struct Server {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Unix(UnixListener, Path),
 }
+
+/// The file of a unix socket, which goes with it unless another process listens there by then.
+#[derive(Debug)]
+struct Path(PathBuf, Arc<AtomicBool>);
 
 impl Server {
     /// Binds the socket and reads the certificate.
@@ -53,23 +59,66 @@ impl Server {
     /// # Errors
     /// The address is taken or not ours, or a file cannot be used; the message names it.
     pub async fn bind(listener: Listener) -> Result<Self, BoxError> {
-        let certificates = match &listener.tls {
-            Some(tls) => Some(Arc::new(Certificates::load(tls.clone(), listener.http2)?)),
-            None => None,
-        };
+        let certificates = certificates(&listener)?;
         let socket = match &listener.bind {
             Bind::Tcp(address) => {
-                let socket = TcpListener::bind(address).await;
+                let socket = bind::tcp(*address, listener.reuse_port);
                 Socket::Tcp(socket.map_err(|error| format!("cannot listen on {address}: {error}"))?)
             }
             Bind::Unix { path, mode } => {
-                let socket = bind_unix(path, *mode).await;
+                let socket = bind::unix(path, *mode).await;
                 let problem = |error| format!("cannot listen on {}: {error}", path.display());
-                Socket::Unix(socket.map_err(problem)?, path.clone())
+                Socket::Unix(socket.map_err(problem)?, Path(path.clone(), Arc::default()))
             }
         };
+        Ok(Self::on(socket, listener, certificates))
+    }
+
+    /// Listens on a socket that another process has given, and reads the certificate.
+    ///
+    /// # Errors
+    /// It is none for this listener, or a file cannot be used.
+    pub fn adopt(listener: Listener, socket: OwnedFd) -> Result<Self, BoxError> {
+        let certificates = certificates(&listener)?;
+        let socket = match &listener.bind {
+            Bind::Tcp(address) => {
+                let socket = bind::adopt_tcp(socket, *address);
+                Socket::Tcp(socket.map_err(|error| {
+                    format!("what was given for {address} cannot be listened on: {error}")
+                })?)
+            }
+            Bind::Unix { path, mode } => {
+                let problem = |error| {
+                    format!("what was given for {} cannot be listened on: {error}", path.display())
+                };
+                let socket = bind::adopt_unix(socket, path, *mode).map_err(problem)?;
+                Socket::Unix(socket, Path(path.clone(), Arc::default()))
+            }
+        };
+        Ok(Self::on(socket, listener, certificates))
+    }
+
+    fn on(socket: Socket, listener: Listener, certificates: Option<Arc<Certificates>>) -> Self {
         let places = Arc::new(Semaphore::new(listener.limits.max_connections));
-        Ok(Self { socket, listener: Arc::new(listener), certificates, places })
+        Self { socket, listener: Arc::new(listener), certificates, places }
+    }
+
+    /// What another process needs to listen here as well.
+    ///
+    /// # Errors
+    /// The process has no more descriptors.
+    pub fn legacy(&self) -> io::Result<Legacy> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let socket = socket.as_fd().try_clone_to_owned()?;
+                Ok(Legacy { bind: self.listener.bind.clone(), socket, given: None })
+            }
+            Socket::Unix(socket, Path(_, given)) => {
+                let socket = socket.as_fd().try_clone_to_owned()?;
+                let given = Some(Arc::clone(given));
+                Ok(Legacy { bind: self.listener.bind.clone(), socket, given })
+            }
+        }
     }
 
     /// The TCP address in use, where it is one.
@@ -84,7 +133,7 @@ impl Server {
     pub fn name(&self) -> String {
         match &self.socket {
             Socket::Tcp(socket) => socket.local_addr().map(|at| at.to_string()).unwrap_or_default(),
-            Socket::Unix(_, path) => format!("unix:{}", path.display()),
+            Socket::Unix(_, Path(path, _)) => format!("unix:{}", path.display()),
         }
     }
 
@@ -168,54 +217,44 @@ impl Server {
 /// What a connection is made of.
 type Io = Either<TcpStream, UnixStream>;
 
-impl Drop for Socket {
+impl Drop for Path {
     fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
+        if !self.1.load(Ordering::SeqCst) {
             // Gone already is as good as removed.
-            std::fs::remove_file(path).ok();
+            std::fs::remove_file(&self.0).ok();
         }
     }
 }
 
-/// Binds a unix socket with its file mode, in place of one that nobody listens on any more.
-async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Ok(found) = std::fs::metadata(path) {
-        if !found.file_type().is_socket() {
-            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket"));
-        }
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                std::fs::remove_file(path)?;
-            }
-            // Its queue is full, say, or it is not ours to connect to: somebody may listen.
-            Err(error) => return Err(error),
-            Ok(_) => {
-                let taken = "another process listens there";
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, taken));
-            }
-        }
-    }
-    let socket = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-    Ok(socket)
+/// A listening socket that another process may be given.
+#[derive(Debug)]
+pub struct Legacy {
+    /// Where it listens, as configured.
+    pub bind: Bind,
+    socket: OwnedFd,
+    given: Option<Arc<AtomicBool>>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn only_a_socket_that_nobody_listens_on_is_replaced() {
-        let home = tempfile::tempdir().unwrap();
-        let at = |name: &str| home.path().join(name);
-        std::fs::write(at("file"), "precious").unwrap();
-        drop(UnixListener::bind(at("left")).unwrap());
-        let _live = UnixListener::bind(at("live")).unwrap();
-
-        assert!(bind_unix(&at("file"), 0o600).await.is_err());
-        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "precious");
-        assert!(bind_unix(&at("live"), 0o600).await.is_err());
-        assert!(UnixStream::connect(at("live")).await.is_ok(), "it still listens");
-        assert!(bind_unix(&at("left"), 0o600).await.is_ok());
+impl Legacy {
+    /// Another handle of it.
+    ///
+    /// # Errors
+    /// The process has no more descriptors.
+    pub fn handle(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
     }
+
+    /// The other process listens there: its file stays.
+    pub fn give(self) {
+        if let Some(given) = self.given {
+            given.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+fn certificates(listener: &Listener) -> Result<Option<Arc<Certificates>>, BoxError> {
+    Ok(match &listener.tls {
+        Some(tls) => Some(Arc::new(Certificates::load(tls.clone(), listener.http2)?)),
+        None => None,
+    })
 }

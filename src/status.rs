@@ -29,7 +29,7 @@ const LARGEST: usize = 1024 * 1024;
 pub struct Status {
     /// Of the program.
     pub version: String,
-    /// `starting`, `ready` or `draining`.
+    /// `starting`, `degraded`, `ready` or `draining`.
     pub state: String,
     /// What is behind it.
     pub upstream: Upstream,

@@ -121,7 +121,7 @@ fn schema_is_json_that_closes_every_section() {
         open.extend(form.get("items"));
     }
     // Those below `auth.kubernetes` twice: it may be one section or a list of them.
-    assert_eq!(sections, 19 + 2 * 5);
+    assert_eq!(sections, 20 + 2 * 5);
 }
 
 #[test]

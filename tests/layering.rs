@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// Bottom first. A module may import from those before it, never from those after it.
 #[rustfmt::skip]
-const LAYERS: [&str; 44] = [
+const LAYERS: [&str; 46] = [
     "clock", "error", "config", "flight", "metrics", "policy", "secret",     // leaves
-    "telemetry", "tenant", "hardening",
+    "telemetry", "tenant", "hardening", "twin",
     "audit", "body", "dial", "sealed", "trust", "watch",                     // plumbing
     "request", "guardrails",                                                 // the question
     "upstream", "identity", "store_key",                                     // Vault
@@ -18,7 +18,7 @@ const LAYERS: [&str; 44] = [
     "forward", "route",                                                      // and those passed on
     "proxy",                                                                 // one request
     "handover",                                                              // what outlives it
-    "refusals", "witness", "status", "admin", "server", "edge",                          // surfaces
+    "refusals", "witness", "status", "admin", "server", "edge", "takeover",                         // surfaces
     "app", "dev", "explain", "cli", "main",                                             // composition
 ];
 

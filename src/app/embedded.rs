@@ -40,6 +40,7 @@ impl Embedded {
         let watch = Arc::new(Watch::new(Vec::new(), Arc::clone(&parts.metrics)));
         let stop = CancellationToken::new();
         tasks::start(&parts, watch, Arc::new(Readiness::default()), &stop);
+        tasks::keep(&parts, &stop);
         Ok(Self { parts, listener, stop: stop.drop_guard() })
     }
 

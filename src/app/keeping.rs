@@ -76,21 +76,40 @@ impl Store {
         }
     }
 
-    /// Takes in what was in it, and begins to write.
-    pub(super) async fn begin(self, parts: &Parts, config: &Config, stop: &CancellationToken) {
-        let Some(store) = &config.cache.leases.store else { return };
-        let handover = Arc::new(parts.handover(&config.auth.kubernetes, store.kv));
+    /// Takes in what was in it, and begins to write. Says whether there was anything.
+    pub(super) async fn begin(
+        mut self,
+        parts: &Parts,
+        handover: &Arc<Handover>,
+        config: &Config,
+        stop: &CancellationToken,
+    ) -> bool {
+        let restored = match &mut self {
+            Self::Open(_, content) => match content.take() {
+                Some(content) => handover.take_over(*content).await,
+                None => false,
+            },
+            Self::None | Self::Later(..) => false,
+        };
+        self.go_on(parts, handover, config, stop);
+        restored
+    }
+
+    /// Begins to write, whatever was in it.
+    pub(super) fn go_on(
+        self,
+        parts: &Parts,
+        handover: &Arc<Handover>,
+        config: &Config,
+        stop: &CancellationToken,
+    ) {
         match self {
             Self::None => (),
-            Self::Open(sealed, content) => {
-                if let Some(content) = content {
-                    handover.take_over(*content).await;
-                }
-                write(sealed, &handover);
-            }
+            Self::Open(sealed, _) => write(sealed, handover),
             Self::Later(store, directory) => {
                 let (upstream, stop) = (Arc::clone(&parts.upstream), stop.clone());
-                let namespace = config.upstream.namespace.clone();
+                let (namespace, handover) =
+                    (config.upstream.namespace.clone(), Arc::clone(handover));
                 tokio::spawn(stop.run_until_cancelled_owned(async move {
                     loop {
                         sleep(PAUSE).await;

@@ -1,5 +1,6 @@
 //! Everything that requests are answered with, put together once.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use tokio_util::task::TaskTracker;
@@ -72,6 +73,19 @@ impl Parts {
     pub fn new(
         config: &Config,
         left: Option<&Content>,
+        surroundings: Surroundings,
+    ) -> Result<Self, BoxError> {
+        Self::after(config, left, None, surroundings)
+    }
+
+    /// The same; `log`: the audit log's file, where the process before writes to it as well.
+    ///
+    /// # Errors
+    /// The same.
+    pub(super) fn after(
+        config: &Config,
+        left: Option<&Content>,
+        log: Option<File>,
         surroundings: Surroundings,
     ) -> Result<Self, BoxError> {
         let Surroundings { clock, carrier } = surroundings;
@@ -150,7 +164,7 @@ impl Parts {
             Arc::clone(&guardrails),
         )?;
         let audit = config.audit.as_ref();
-        let audit = audit.map(|audit| Audit::start(audit, clock.clone(), Arc::clone(&metrics)));
+        let audit = audit.map(|audit| Audit::join(audit, clock.clone(), Arc::clone(&metrics), log));
         let audit = audit.transpose()?.map(Arc::new);
         let witness = witness(config, audit.as_ref(), &logins, &namespace);
         let refusals = Arc::new(Refusals::new(config.admin.show_paths, namespace));

@@ -38,12 +38,17 @@ pub(super) fn start(
     for task in parts.issuers.look_after() {
         spawn(Box::pin(task));
     }
-    spawn(Box::pin(Arc::clone(&parts.exchange).look_after()));
-    spawn(Box::pin(Arc::clone(&parts.leases).look_after()));
     if let Some(policies) = parts.policies.clone() {
         spawn(Box::pin(policies.look_after()));
     }
     spawn(Box::pin(async move { watch.run().await }));
+}
+
+/// Keeps logins and leases alive until `stop`: of two processes, one does.
+pub(super) fn keep(parts: &Parts, stop: &CancellationToken) {
+    let (logins, leases) = (Arc::clone(&parts.exchange), Arc::clone(&parts.leases));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(logins.look_after()));
+    tokio::spawn(stop.clone().run_until_cancelled_owned(leases.look_after()));
 }
 
 /// Nothing is served from one cluster that was fetched from another.

@@ -18,9 +18,17 @@ use crate::tenant::Charge;
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 
 impl Store {
-    /// Those that are good for something still, as far as there is room for them.
+    /// Those that are good for something still, as far as there is room for them on a disk.
     pub fn stored(&self, now: &Moment) -> Vec<StoredEntry> {
-        let mut room = MOST_BYTES;
+        self.stored_within(MOST_BYTES, now)
+    }
+
+    /// All of them, for a process that hears of whatever becomes untrue from now on.
+    pub fn live(&self, now: &Moment) -> Vec<StoredEntry> {
+        self.stored_within(usize::MAX, now)
+    }
+
+    fn stored_within(&self, mut room: usize, now: &Moment) -> Vec<StoredEntry> {
         let current =
             self.entries.iter().filter(|(_, entry)| self.generations.current(entry.stamp));
         let fitting = current.take_while(|(_, entry)| {
@@ -33,6 +41,33 @@ impl Store {
 
     /// Takes one in again, on the account that `charge` is on; `None`: it is of no more use.
     pub fn restore(&self, stored: StoredEntry, charge: Charge, times: &Times) -> Option<()> {
+        // It may have been written to since it was put down: it is read again before it is served,
+        // if the upstream can be asked; and if not, no longer than it would have been.
+        self.take_in(stored, charge, times, |asked, life| {
+            let ttl = life.fresh.since(asked);
+            Life {
+                refresh: Time::NEVER,
+                fresh: asked,
+                stale_if_error: life.stale_if_error.minus(ttl),
+                stale_if_sealed: life.stale_if_sealed.minus(ttl),
+                end: life.end,
+            }
+        })
+    }
+
+    /// Takes one over from a process that tells of whatever becomes untrue: good for as long as it
+    /// was there.
+    pub fn adopt(&self, stored: StoredEntry, charge: Charge, times: &Times) -> Option<()> {
+        self.take_in(stored, charge, times, |_, life| life)
+    }
+
+    fn take_in(
+        &self,
+        stored: StoredEntry,
+        charge: Charge,
+        times: &Times,
+        cut: impl FnOnce(Time, Life) -> Life,
+    ) -> Option<()> {
         let end = |at| times.end(at);
         let answer = Answer {
             status: StatusCode::from_u16(stored.answer.status).ok()?,
@@ -59,16 +94,7 @@ impl Store {
         };
         let asked = times.past(stored.asked).unwrap_or(Time::LONG_AGO);
         let span = (asked, times.past(stored.answered).unwrap_or(asked));
-        // It may have been written to since it was put down: it is read again before it is served,
-        // if the upstream can be asked; and if not, no longer than it would have been.
-        let ttl = life.fresh.since(asked);
-        let life = Life {
-            refresh: Time::NEVER,
-            fresh: asked,
-            stale_if_error: life.stale_if_error.minus(ttl),
-            stale_if_sealed: life.stale_if_sealed.minus(ttl),
-            end: life.end,
-        };
+        let life = cut(asked, life);
         let entry = Entry::new(answer, span, life, self.stamp(&stored.path), Some(charge));
         for StoredProof { class, at } in stored.proofs {
             if let Some(at) = times.past(at) {

@@ -14,6 +14,14 @@ const DEFAULT_LISTENER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALH
 pub(super) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8101);
 const DEFAULT_MODE: u32 = 0o660;
 
+/// How another process takes over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upgrade {
+    /// The private socket on which a process with the same configuration asks this one for its
+    /// listeners and what it knows; `None`: it cannot.
+    pub socket: Option<PathBuf>,
+}
+
 /// The listeners, at least one, and the operators' one.
 pub(super) fn sockets(root: &Section<'_>) -> (Vec<Listener>, Admin) {
     let list = root.field("listeners");
@@ -59,7 +67,13 @@ fn listener(listener: &Section<'_>) -> Option<Listener> {
     let require_request_header = listener.field("require_request_header").flag().unwrap_or(false);
     let limits = listener.field("limits").section(limits);
     let http2 = http2.flag().unwrap_or(false);
-    Some(Listener { bind: bind?, tls, require_request_header, http2, limits })
+    let reuse_port = listener.field("reuse_port");
+    if reuse_port.flag() == Some(true) && listener.field("unix").given() {
+        reuse_port
+            .complain("only a TCP address can be shared", "remove it, or use `upgrade.socket`");
+    }
+    let reuse_port = reuse_port.flag().unwrap_or(false);
+    Some(Listener { bind: bind?, tls, require_request_header, http2, reuse_port, limits })
 }
 
 fn bind(listener: &Section<'_>, tls: &Field<'_>, plaintext: bool) -> Option<Bind> {

@@ -43,6 +43,8 @@ pub struct File {
     pub log: Option<Log>,
     /// How the process ends.
     pub shutdown: Option<Shutdown>,
+    /// How another process takes over from it.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// A number and a unit: `250ms`, `30s`, `15m`, `24h`, `7d`.
@@ -131,6 +133,9 @@ pub struct Listener {
     /// Offer HTTP/2 in the TLS handshake.
     #[schemars(extend("default" = false))]
     pub http2: Option<bool>,
+    /// Let other processes listen on the same TCP address.
+    #[schemars(extend("default" = false))]
+    pub reuse_port: Option<bool>,
     /// Bounds on what one peer may cost.
     pub limits: Option<Limits>,
 }
@@ -328,6 +333,14 @@ pub struct Shutdown {
     /// How long open requests may take after SIGTERM.
     #[schemars(extend("default" = "30s"))]
     pub drain: Option<Duration>,
+}
+
+/// How another process takes over from it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Upgrade {
+    /// Path of a private socket where a process with the same configuration asks to take over.
+    pub socket: Option<String>,
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::listen;
 use super::reader::{Field, Section};
 use super::{
     Admin, Auth, Cache, Config, Kv, Log, LogFormat, OwnIdentity, Policy, PolicySource, Rule,
-    Shutdown, TenantLimits, Upstream,
+    Shutdown, TenantLimits, Upgrade, Upstream,
 };
 
 /// For what may be turned off.
@@ -40,6 +40,9 @@ pub(super) fn config(root: &Section<'_>) -> Config {
         shutdown: root.field("shutdown").section(|shutdown| Shutdown {
             drain: shutdown.field("drain").duration(ANY).unwrap_or(Duration::from_secs(30)),
         }),
+        upgrade: root
+            .field("upgrade")
+            .section(|upgrade| Upgrade { socket: upgrade.field("socket").path() }),
         upstream,
     }
 }

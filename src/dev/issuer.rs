@@ -225,6 +225,7 @@ fn listener() -> Listener {
         tls: None,
         require_request_header: false,
         http2: false,
+        reuse_port: false,
         limits: Limits {
             max_connections: 64,
             idle_timeout: 60 * second,

@@ -54,9 +54,9 @@ pub struct Login {
     pub accessor: Box<str>,
     pub(super) orphan: bool,
     pub(super) epoch: Epoch,
-    issued_only: bool,
-    renewing: AtomicBool,
-    owed: AtomicBool,
+    pub(super) issued_only: bool,
+    pub(super) renewing: AtomicBool,
+    pub(super) owed: AtomicBool,
 }
 
 impl Login {

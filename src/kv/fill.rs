@@ -257,6 +257,7 @@ impl Kv {
         let version = order.key.to_ref();
         if let (Some(class), Some(entry)) = (order.class, self.store.get(version)) {
             entry.disprove(class);
+            self.store.tell_refusal(class);
         }
         if status != StatusCode::FORBIDDEN || order.class.is_none() {
             return;

@@ -224,6 +224,7 @@ impl Pending<'_> {
             Err(error) => {
                 if error.arrived() {
                     self.doubt();
+                    self.leases.twin.heard().await;
                 }
                 return Err(error);
             }
@@ -237,6 +238,7 @@ impl Pending<'_> {
         } else if status.is_server_error() {
             self.doubt();
         }
+        self.leases.twin.heard().await;
         Ok(answer)
     }
 
@@ -279,7 +281,10 @@ impl Pending<'_> {
     fn apply(&self) {
         match &self.operation {
             Operation::Learn | Operation::Other => (),
-            Operation::Revoke(id) => self.leases.revoked(id),
+            Operation::Revoke(id) => {
+                self.leases.revoked(id);
+                self.leases.tell_revocation();
+            }
             Operation::RevokeBelow(namespace, prefix) => {
                 self.leases.revoked_below(namespace, prefix);
                 // One that is being issued now is not known yet.
@@ -301,11 +306,13 @@ impl Pending<'_> {
                 if let Some(lease) = self.leases.table.find(id) {
                     lease.doubt();
                 }
+                self.leases.tell_revocation();
             }
             Operation::RevokeBelow(namespace, prefix) => {
                 for lease in self.leases.below(namespace, prefix) {
                     lease.doubt();
                 }
+                self.leases.tell_revocation();
             }
             Operation::RevokeSome => self.leases.doubt_all(),
         }

@@ -30,12 +30,7 @@ impl Leases {
     /// Leaves them to themselves, or ends all of them, as configured: to be called when nobody is
     /// answered any more.
     pub async fn shut_down(&self) {
-        // What is under way may end in another one.
-        self.closing.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(UNDERWAY, self.tasks.wait()).await.is_err() {
-            warn!("some requests for credentials are not answered yet");
-        }
+        self.leave().await;
         if self.config.on_shutdown == OnShutdown::Keep {
             return;
         }
@@ -58,6 +53,16 @@ impl Leases {
             warn!(left, "not all leases could be revoked in time; they end by themselves");
         } else {
             info!("leases revoked");
+        }
+    }
+
+    /// Leaves them to another process: from here on nothing is renewed, and nothing succeeded.
+    pub async fn leave(&self) {
+        // What is under way may end in another one.
+        self.closing.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(UNDERWAY, self.tasks.wait()).await.is_err() {
+            warn!("some requests for credentials are not answered yet");
         }
     }
 

@@ -62,6 +62,11 @@ impl Leases {
         live.iter().map(|lease| lease.stored(clusters, now, doubts)).collect()
     }
 
+    /// Whether the lease with this id is held.
+    pub fn holds(&self, id: Option<&str>) -> bool {
+        id.is_some_and(|id| self.table.find(id).is_some())
+    }
+
     /// Notes that a credential is being asked for.
     pub(super) fn intend(&self, key: &Key, now: Time) -> Intended<'_> {
         let serial = self.table.serial();

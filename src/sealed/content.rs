@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Reject;
-use super::hidden::{Hidden, Wiping, fingerprint};
+use super::hidden::{Hidden, fingerprint, wiped_json};
 use super::times::{At, Written};
 use crate::secret::Fingerprint;
 
@@ -41,6 +41,9 @@ pub struct Content {
     /// Tokens of vaultlet's own.
     #[serde(default)]
     pub badges: Vec<StoredBadge>,
+    /// What is known of callers' own tokens. Only ever in memory: a new process can ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<StoredIdentity>,
     /// The KV mounts that those lie in.
     #[serde(default)]
     pub mounts: Vec<StoredMount>,
@@ -244,6 +247,49 @@ pub struct StoredBadge {
     pub expires: At,
 }
 
+/// What is known of a caller's own token.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredIdentity {
+    /// Stands for the token.
+    #[serde(with = "fingerprint")]
+    pub own: Fingerprint,
+    /// Its rights class.
+    pub class: Option<[u8; 16]>,
+    /// The same of a token whose uses are counted.
+    pub counted: Option<[u8; 16]>,
+    /// What the class was made of.
+    pub rights: Option<StoredRights>,
+    /// The service account that logged in.
+    pub service_account: Option<(String, String)>,
+    /// Whether there is no such token any more.
+    pub dead: bool,
+    /// When the upstream was asked.
+    pub asked: At,
+    /// When the token ends.
+    pub expires: At,
+    /// Names the token.
+    pub accessor: String,
+    /// Whether it does not die with the token that made it.
+    pub orphan: bool,
+    /// Whether all that is known of it was said when it was issued.
+    pub issued_only: bool,
+}
+
+/// What a rights class is made of.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct StoredRights {
+    /// Names of policies.
+    pub policies: Vec<String>,
+    /// Id of the entity.
+    pub entity: String,
+    /// The token's Vault namespace.
+    pub namespace: String,
+    /// What the server calls it.
+    pub display_name: String,
+    /// Whether groups of other namespaces give it policies.
+    pub foreign: bool,
+}
+
 /// A KV mount.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct StoredMount {
@@ -326,9 +372,7 @@ impl Content {
     /// # Errors
     /// None that is known of: there is nothing in it that JSON cannot say.
     pub fn to_json(&self) -> io::Result<Zeroizing<Vec<u8>>> {
-        let mut json = Wiping::default();
-        serde_json::to_writer(&mut json, self)?;
-        Ok(json.0)
+        wiped_json(self)
     }
 
     /// Out of what was sealed.

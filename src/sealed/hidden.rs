@@ -104,9 +104,19 @@ pub(super) mod fingerprint {
     }
 }
 
+/// What is kept, as JSON that is wiped.
+///
+/// # Errors
+/// None that is known of: there is nothing in it that JSON cannot say.
+pub fn wiped_json(what: &impl Serialize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut json = Wiping::default();
+    serde_json::to_writer(&mut json, what)?;
+    Ok(json.0)
+}
+
 /// A buffer that leaves nothing behind where it grows.
 #[derive(Default)]
-pub(super) struct Wiping(pub(super) Zeroizing<Vec<u8>>);
+struct Wiping(Zeroizing<Vec<u8>>);
 
 impl io::Write for Wiping {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

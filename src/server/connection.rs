@@ -5,13 +5,16 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -55,7 +58,13 @@ struct Common<S> {
     listener: Arc<Listener>,
     remote: Option<SocketAddr>,
     phase: Arc<Phase>,
+    http2: bool,
+    stop: CancellationToken,
 }
+
+/// How long a connection that waits for its next request goes on doing so once there is to be no
+/// more: closed at once, it would be closed on a request that is on its way.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Serves `io` until its peer or `end` ends it.
 pub(super) async fn serve<S: Service>(
@@ -69,17 +78,22 @@ pub(super) async fn serve<S: Service>(
     let phase = Arc::new(Phase::default());
     let limits = listener.limits.clone();
     let line = Line::new(io, Arc::clone(&phase), http2, &limits);
-    let common = Arc::new(Common { service, listener, remote, phase });
+    let stop = end.stop.clone();
+    let common = Arc::new(Common { service, listener, remote, phase, http2, stop });
     let answer = service_fn(|request| {
         let common = Arc::clone(&common);
         async move {
-            let Common { service, listener, remote, phase } = &*common;
+            let Common { service, listener, remote, phase, http2, stop } = &*common;
             phase.head_is_read();
             let arrival = Arrival { remote: *remote, altered: phase.altered() };
-            let response = service.answer(request, listener, arrival).await;
+            let mut response = service.answer(request, listener, arrival).await;
             // What an upgraded connection carries is no request head.
             if response.status() != StatusCode::SWITCHING_PROTOCOLS {
                 phase.answered();
+                // A peer that is told so sends no request into a connection that is being closed.
+                if !http2 && stop.is_cancelled() {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
             }
             Ok::<_, Infallible>(response)
         }
@@ -118,7 +132,7 @@ pub(super) async fn serve<S: Service>(
         tokio::select! {
             biased;
             ended = connection.as_mut() => Some(ended),
-            () = end.stop.cancelled() => {
+            () = async { end.stop.cancelled().await; end.cut.run_until_cancelled(sleep(FAREWELL)).await; } => {
                 connection.as_mut().graceful_shutdown();
                 end.cut.run_until_cancelled(connection).await
             }
@@ -132,14 +146,12 @@ pub(super) async fn serve<S: Service>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
     use futures_util::stream;
     use http_body_util::StreamBody;
     use hyper::body::Frame;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
-    use tokio::time::{Instant, sleep, timeout};
+    use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::body;
@@ -184,6 +196,7 @@ mod tests {
             tls: None,
             require_request_header: false,
             http2: false,
+            reuse_port: false,
             limits,
         };
         let (mut peer, io) = duplex(4096);

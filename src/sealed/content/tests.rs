@@ -79,6 +79,7 @@ fn content() -> Content {
             term: Duration::from_mins(10),
             expires: at(600),
         }],
+        identities: Vec::new(),
         mounts: vec![StoredMount { path: "secret/".into(), version: 2, uuid: "u".into() }],
         entries: vec![StoredEntry {
             path: "secret/data/app".into(),

@@ -76,6 +76,7 @@ fn content(number: usize) -> Content {
         leases: Vec::new(),
         logins: Vec::new(),
         badges: Vec::new(),
+        identities: Vec::new(),
         mounts: Vec::new(),
         entries: Vec::new(),
         intents: Vec::new(),

@@ -14,6 +14,7 @@ mod revocation;
 mod rights;
 mod rotation;
 mod shared;
+mod takeover;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

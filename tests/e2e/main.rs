@@ -43,5 +43,6 @@ mod status;
 mod store_key;
 mod stub;
 mod tenants;
+mod upgrade;
 mod vaultlet;
 mod world;

@@ -90,11 +90,17 @@ impl Vaultlet {
         }
     }
 
-    /// One more process on the same configuration and files; its addresses are others.
+    /// One more process on the same configuration and files; its addresses are others, unless it
+    /// takes over.
     pub async fn another(&self) -> Self {
-        let mut another = Self::spawn(&[], self.config.clone(), self.home.clone());
+        let mut another = self.begin_another();
         another.wait_until_listening(self.listeners.len()).await;
         another
+    }
+
+    /// The same, without waiting for anything.
+    pub fn begin_another(&self) -> Self {
+        Self::spawn(&[], self.config.clone(), self.home.clone())
     }
 
     /// Ends the process at once, as a crash does.

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::{End, Place, WRITTEN};
 use crate::bao::wait_for_kv;
+use crate::client::Call;
 use crate::leases::{CREDS, Credential, Fault, RULES, World, is_hit};
 use crate::service_accounts::until;
 use crate::world::policy;
@@ -41,11 +42,28 @@ impl World {
 
     async fn until_well(&self) {
         self.fail("", None);
-        let well = async || {
-            let ready = crate::client::Call::get("").target("/readyz");
-            self.vaultlet.admin().send(&ready).await.status == 200
-        };
+        let well = async || self.readiness().await == (200, "ready\n".to_owned());
         until("it is ready", BACK, well).await;
+        assert_eq!(self.state().await, "ready");
+    }
+
+    async fn readiness(&self) -> (u16, String) {
+        let ready = Call::get("").target("/readyz");
+        let answer = self.vaultlet.admin().send(&ready).await;
+        (answer.status, answer.text())
+    }
+
+    async fn state(&self) -> String {
+        let status = self.vaultlet.admin().send(&Call::get("").target("/status")).await;
+        status.expect(200).json()["state"].as_str().unwrap().to_owned()
+    }
+
+    /// It is ready, with what it has, and says what it lacks.
+    async fn is_degraded(&self) {
+        let (status, said) = self.readiness().await;
+        assert!(status == 200 && said.starts_with("degraded: "), "{status}: {said}");
+        assert_eq!(self.state().await, "degraded");
+        assert_eq!(self.vaultlet.metric("vaultlet_upstream_up", &[]).await, 0.0);
     }
 }
 
@@ -66,6 +84,7 @@ async fn with_a_store_what_was_held_is_handed_out() {
     sleep(WRITTEN).await;
 
     world.start_again_alone().await;
+    world.is_degraded().await;
     for caller in [&jwt, &badge, &world.jwt(3)] {
         let answer = world.caller(caller).get(CREDS).await;
         is_stale(&answer);
@@ -105,6 +124,7 @@ async fn with_a_store_for_kv_secrets_are_too() {
     assert!(!holds(&place, b"kept"));
 
     world.start_again_alone().await;
+    world.is_degraded().await;
     for caller in [&jwt, &badge] {
         let answer = world.caller(caller).get(SECRET).await;
         is_stale(&answer);
@@ -143,6 +163,7 @@ async fn without_a_store_there_is_nothing_until_it_is_back() {
     let old = world.held(&jwt).await;
 
     world.start_again_alone().await;
+    assert_eq!((world.readiness().await.0, world.state().await), (503, "starting".into()));
     let answer = world.caller(&jwt).get(CREDS).await.expect_own_error(&[502, 503]);
     assert!(!answer.text().contains(&old.password));
     world.until_well().await;

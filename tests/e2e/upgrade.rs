@@ -3,6 +3,7 @@
 
 mod load;
 mod phases;
+mod reload;
 mod strangers;
 mod writes;
 

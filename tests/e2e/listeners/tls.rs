@@ -2,11 +2,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustix::process::Signal;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
@@ -18,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 
 use crate::client::{Call, Client};
-use crate::world::World;
+use crate::world::{World, reads};
 
 /// A certificate authority made for one test.
 struct Authority {
@@ -271,5 +273,50 @@ async fn a_new_certificate_on_disk_is_served_and_a_broken_one_is_not() {
             scene.world.vaultlet.log()
         );
         sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Whoever is connected stays so; whoever connects gets the certificate of before or the new one.
+#[tokio::test]
+async fn certificates_change_under_load_without_a_failed_handshake() {
+    let scene = Arc::new(Scene::new(json!({})).await);
+    scene.world.put("app", "fine").await;
+    let config = Arc::new(scene.authority.client(&[&TLS12, &TLS13], None));
+    let (over, shaken) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let callers: Vec<_> = (0..4)
+        .map(|place| {
+            let address = scene.world.vaultlet.address().to_owned();
+            let client = move |config| Client::tls(&address, config).token("root");
+            let (config, over, shaken) = (config.clone(), over.clone(), shaken.clone());
+            tokio::spawn(async move {
+                let open = client(config.clone());
+                while !over.load(Ordering::SeqCst) {
+                    let caller = if place == 0 { open.clone() } else { client(config.clone()) };
+                    reads(&caller.get("secret/data/app").await, "fine");
+                    shaken.fetch_add(usize::from(place > 0), Ordering::SeqCst);
+                    sleep(Duration::from_millis(5)).await;
+                }
+            })
+        })
+        .collect();
+
+    let at = |name: &str| scene.home.path().join(name);
+    for _ in 0..5 {
+        let (renewed, before) = (scene.authority.leaf(), shaken.load(Ordering::SeqCst));
+        // In between they do not belong together, and the pair of before is served.
+        replace(&at("tls.key"), &renewed.key.serialize_pem());
+        scene.world.vaultlet.signal(Signal::HUP);
+        sleep(Duration::from_millis(100)).await;
+        replace(&at("tls.crt"), &renewed.pem);
+        scene.world.vaultlet.signal(Signal::HUP);
+        let began = Instant::now();
+        while !scene.serves(&renewed).await || shaken.load(Ordering::SeqCst) < before + 20 {
+            assert!(began.elapsed() < Duration::from_secs(20), "not picked up");
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    for caller in callers {
+        caller.await.unwrap();
     }
 }

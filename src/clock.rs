@@ -262,6 +262,15 @@ mod tests {
         assert!(clock.now() >= earlier);
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_machines_clock_goes_on_while_it_sleeps_and_is_not_the_one_that_is_set() {
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let since = Clock::default().now().since(Time::LONG_AGO);
+
+        assert!(since.as_secs().abs_diff(boot.tv_sec.unsigned_abs()) < 60, "{since:?}");
+    }
+
     #[test]
     fn a_wall_clock_set_back_revives_nothing() {
         let hour = Duration::from_hours(1);

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
-use crate::verdict::conclude;
+use crate::verdict::{Verdict, conclude};
 use crate::{crosstalk, flood, history, outage, soak, swaps, term};
 
 /// Does vaultlet stay up, and stay right, while everything around it fails?
@@ -33,18 +34,39 @@ impl Command {
             Err(e) => return conclude(Err(format!("no runtime: {e}"))),
         };
         let verdicts = runtime.block_on(LocalSet::new().run_until(async {
-            match &self {
-                Self::Crosstalk(options) => crosstalk::run(options).await,
-                Self::Flood(options) => flood::run(options).await,
-                Self::History(options) => history::run(options).await,
-                Self::Outage(options) => outage::run(options).await,
-                Self::Soak(options) => soak::run(options).await,
-                Self::Swaps(options) => swaps::run(options).await,
-                Self::Term(options) => term::run(options).await,
+            tokio::select! {
+                verdicts = self.verdicts() => verdicts,
+                // What was started ends with the run.
+                problem = stopped() => Err(problem),
             }
         }));
         conclude(verdicts)
     }
+
+    async fn verdicts(&self) -> Result<Vec<Verdict>, String> {
+        match self {
+            Self::Crosstalk(options) => crosstalk::run(options).await,
+            Self::Flood(options) => flood::run(options).await,
+            Self::History(options) => history::run(options).await,
+            Self::Outage(options) => outage::run(options).await,
+            Self::Soak(options) => soak::run(options).await,
+            Self::Swaps(options) => swaps::run(options).await,
+            Self::Term(options) => term::run(options).await,
+        }
+    }
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stopped() -> String {
+    let mut told = match signal(SignalKind::terminate()) {
+        Ok(told) => told,
+        Err(e) => return format!("no signals: {e}"),
+    };
+    tokio::select! {
+        _ = told.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    "stopped".to_owned()
 }
 
 #[cfg(test)]

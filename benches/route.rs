@@ -26,7 +26,7 @@ fn route(c: &mut Criterion) {
             "path": mount, "type": "kv", "uuid": mount, "options": {"version": "2"},
         }});
         let path = format!("{mount}data/app");
-        mounts.learn("", &path, StatusCode::OK, body.to_string().as_bytes());
+        mounts.learn("", &path, StatusCode::OK, body.to_string().as_bytes()).unwrap();
     }
 
     let mut group = c.benchmark_group("route");

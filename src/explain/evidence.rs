@@ -323,7 +323,7 @@ impl Reader {
             return Ok(false);
         };
         let mounts = Mounts::new(config.policy.refresh, Clock::default());
-        mounts.learn("", path, StatusCode::OK, &body);
+        mounts.learn("", path, StatusCode::OK, &body)?;
         Ok(matches!(mounts.find(path, false), Some((_, Engine::KvV1 | Engine::KvV2))))
     }
 }

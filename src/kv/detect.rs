@@ -64,7 +64,8 @@ impl Kv {
         if order.kind == Kind::Mount
             && let Some(path) = path.strip_prefix("sys/internal/ui/mounts/")
         {
-            self.mount_answered(namespace.trim_end_matches('/'), path, status, body);
+            // The caller has had it by now, whatever it was.
+            self.mount_answered(namespace.trim_end_matches('/'), path, status, body).ok();
         }
     }
 
@@ -101,7 +102,7 @@ impl Kv {
         match self.upstream.ask(Operation::Mount, &ask, LARGEST).await? {
             Whole::Answer { status, body, .. } => {
                 if self.store.current(stamp) {
-                    self.mount_answered(namespace.trim_end_matches('/'), path, status, &body);
+                    self.mount_answered(namespace.trim_end_matches('/'), path, status, &body)?;
                 }
                 match trouble(status, &body) {
                     Some(trouble) => Err(Error::Failing(status, trouble)),
@@ -112,10 +113,17 @@ impl Kv {
         }
     }
 
-    fn mount_answered(&self, namespace: &str, path: &str, status: StatusCode, body: &[u8]) {
-        if self.mounts.learn(namespace, path, status, body) {
+    fn mount_answered(
+        &self,
+        namespace: &str,
+        path: &str,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        if self.mounts.learn(namespace, path, status, body)? {
             tracing::warn!("a mount was replaced upstream: forgetting what was read before");
             self.store.forget_all();
         }
+        Ok(())
     }
 }

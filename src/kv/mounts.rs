@@ -13,6 +13,7 @@ use hyper::StatusCode;
 use serde::Deserialize;
 
 use crate::clock::{Clock, Time};
+use crate::error::Error;
 use crate::sealed::content::StoredMount;
 
 /// What is mounted at a path.
@@ -115,18 +116,27 @@ impl Mounts {
 
     /// Takes in the answer to a question about `path` in `namespace`; says whether it shows that
     /// a mount is not the one known before, so that all that was read from it is void.
-    pub fn learn(&self, namespace: &str, path: &str, status: StatusCode, body: &[u8]) -> bool {
+    ///
+    /// # Errors
+    /// It is no answer to that, but a balancer's page, say.
+    pub fn learn(
+        &self,
+        namespace: &str,
+        path: &str,
+        status: StatusCode,
+        body: &[u8],
+    ) -> Result<bool, Error> {
         #[derive(Deserialize)]
         struct Answer {
             data: Data,
         }
         if status != StatusCode::OK {
-            return false;
+            return Ok(false);
         }
-        let Ok(Answer { data }) = serde_json::from_slice(body) else { return false };
+        let Answer { data } = serde_json::from_slice(body).map_err(Error::garbage)?;
         // Auth methods answer with a path of their own, below `auth/`.
         if !data.path.ends_with('/') || !path.starts_with(&data.path) {
-            return false;
+            return Ok(false);
         }
         let at = match namespace {
             "" => data.path.clone(),
@@ -145,7 +155,7 @@ impl Mounts {
                 .is_some_and(|before| before.uuid != mount.uuid || before.engine != mount.engine);
             Arc::new(known)
         });
-        replaced
+        Ok(replaced)
     }
 
     /// The KV mounts, as they outlive the process.
@@ -203,7 +213,7 @@ mod tests {
         let body = format!(
             r#"{{"data":{{"path":"{path}","type":"kv","uuid":"{uuid}","options":{options}}}}}"#
         );
-        mounts.learn("", &format!("{path}app"), StatusCode::OK, body.as_bytes())
+        mounts.learn("", &format!("{path}app"), StatusCode::OK, body.as_bytes()).unwrap()
     }
 
     #[test]
@@ -228,7 +238,7 @@ mod tests {
         learn(&mounts, "kv/", r#"{"version":"1","leased_passthrough":"true"}"#, "a");
         assert_eq!(mounts.find("kv/x", true), Some((3, Engine::Uncached)));
         let body = br#"{"data":{"path":"c/","type":"kv","config":{"force_no_cache":true}}}"#;
-        mounts.learn("", "c/x", StatusCode::OK, body);
+        mounts.learn("", "c/x", StatusCode::OK, body).unwrap();
         assert_eq!(mounts.find("c/x", true), Some((2, Engine::Uncached)));
     }
 
@@ -247,10 +257,10 @@ mod tests {
         let mounts = Mounts::new(Duration::from_mins(1), Clock::manual());
         let body = br#"{"data":{"path":"token/","type":"token"}}"#;
 
-        mounts.learn("ns1", "auth/token/x", StatusCode::OK, body);
-        mounts.learn("ns1", "token/x", StatusCode::FORBIDDEN, body);
+        mounts.learn("ns1", "auth/token/x", StatusCode::OK, body).unwrap();
+        mounts.learn("ns1", "token/x", StatusCode::FORBIDDEN, body).unwrap();
         assert_eq!(mounts.find("ns1/token/x", false), None);
-        mounts.learn("ns1", "token/x", StatusCode::OK, body);
+        mounts.learn("ns1", "token/x", StatusCode::OK, body).unwrap();
         assert_eq!(mounts.find("ns1/token/x", false), Some((10, Engine::Other("other"))));
     }
 }

@@ -131,6 +131,36 @@ async fn garbage_is_an_error_to_new_readers_and_nothing_to_old_ones() {
     }
 }
 
+/// Something in between answers everything, also what vaultlet asks for itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_balancers_page_takes_the_place_of_nothing_known() {
+    let bao = Bao::dev().await;
+    prepare(&bao.root()).await;
+    put(&bao.root(), "known", "right").await.expect(200);
+    let reader = token(&bao.root(), json!({"policies": ["reader"]})).await;
+    let broken = Arc::new(AtomicBool::new(false));
+    let now = broken.clone();
+    let stub = Stub::before(&bao.address(), move |seen| {
+        if now.load(Ordering::SeqCst) && !seen.target.starts_with("/v1/sys/health") {
+            Reply::Answer(answer(200, "<html><body>It works!</body></html>"))
+        } else {
+            Reply::Forward
+        }
+    })
+    .await;
+    let settings = short_lived(json!({"policy": {"refresh": "1s"}}));
+    let vaultlet = Vaultlet::start(&stub.address(), settings).await;
+    let caller = vaultlet.client().token(&reader);
+    warm(&caller, "secret/data/known", "right").await;
+
+    broken.store(true, Ordering::SeqCst);
+    // Nothing of it is recent any more: neither the entry, nor the login, nor the mount.
+    sleep(Duration::from_millis(1200)).await;
+    for _ in 0..5 {
+        super::stale(&caller.get("secret/data/known").await, "right");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_server_is_covered_for_and_its_own_words_reach_new_readers() {
     for status in [500, 502, 503, 504, 429] {

@@ -73,6 +73,11 @@ impl Tenant {
         Self(Kind::Vaultlet)
     }
 
+    /// Whether somebody has said who this is: the upstream, a cluster, or this program.
+    pub fn vouched(self) -> bool {
+        !matches!(self.0, Kind::Anonymous | Kind::Stranger(_) | Kind::Strangers)
+    }
+
     /// Whoever it shares its turns with: itself, unless it is a stranger.
     #[must_use]
     pub fn house(self) -> Self {

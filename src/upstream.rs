@@ -86,7 +86,8 @@ impl Upstream {
             lanes: Lanes::new(clock.clone()),
             newest: Newest::default(),
             timeout: config.timeout,
-            first_byte: config.first_byte_timeout.min(config.timeout),
+            // Before all patience is lost: what is late says something of who was asked.
+            first_byte: config.first_byte_timeout.min(config.timeout.min(CALL) / 2),
             retries: config.retries,
             clock,
             metrics,
@@ -239,12 +240,16 @@ impl Upstream {
     /// # Errors
     /// No address gave a whole answer in time, or what is asked fails and is left alone.
     pub async fn ask(&self, operation: Operation, ask: &Ask, limit: usize) -> Result<Whole, Error> {
-        let going = self.lanes.enter(ask)?;
+        let going = match self.lanes.enter(ask) {
+            // What stands in for a failure may not stand in for a seal: it is asked which it is.
+            Err(_) if self.nodes.sealed() => None,
+            going => Some(going?),
+        };
         let ask = &*self.newest.required(ask);
         let patience = self.timeout.min(CALL);
         let whole = tokio::time::timeout(patience, self.ask_patiently(operation, ask, limit));
         let whole = whole.await.unwrap_or(Err(Error::Timeout(patience)));
-        if let Ok(Whole::Answer { status, headers, body }) = &whole {
+        if let (Some(going), Ok(Whole::Answer { status, headers, body })) = (going, &whole) {
             let failed = trouble(*status, body) == Some(Trouble::Failing);
             going.over(*status, headers, failed);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::StatusCode;
-use hyper::header::CONTENT_ENCODING;
+use hyper::header::{ACCEPT_ENCODING, CONTENT_ENCODING};
 use hyper::http::uri::PathAndQuery;
 use tokio::sync::oneshot;
 
@@ -120,6 +120,8 @@ impl Kv {
     pub(super) fn ask_as(&self, question: &Question<'_>, target: PathAndQuery) -> Ask {
         let mut headers = question.headers.clone();
         to_upstream(&mut headers, &self.namespace);
+        // What is compressed cannot be read here.
+        headers.remove(ACCEPT_ENCODING);
         if let Some(token) = question.signature {
             sign(&mut headers, token);
         }

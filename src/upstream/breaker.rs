@@ -195,11 +195,6 @@ impl Breaker {
         matches!(self.state, State::Closed { failures: 0, .. })
     }
 
-    /// Whether it has been left alone for `span` since it might have been tried again.
-    pub(super) fn forgotten(&self, span: Duration, now: Time) -> bool {
-        matches!(self.state, State::Open { until } if now.since(until) > span)
-    }
-
     fn half_open(&mut self) {
         self.change(State::HalfOpen { good: 0, taken: None, blame: Blame::Nobody });
     }

@@ -91,7 +91,10 @@ impl Nodes {
     pub(super) fn choose(&self, except: Option<&Node>) -> Result<Turn, Error> {
         self.weigh();
         let mut best: Vec<_> = self.candidates().collect();
-        best.sort_by_key(|node| (except.is_some_and(|except| same(node, except)), rank(node)));
+        // One that is sealed has no answer, however often another has failed.
+        let sealed = |node: &Node| node.state() == State::Sealed;
+        let tried = |node: &Node| except.is_some_and(|except| same(node, except));
+        best.sort_by_key(|node| (sealed(node), tried(node), rank(node)));
         first(best, Node::turn)
     }
 
@@ -110,9 +113,16 @@ impl Nodes {
         self.candidates().filter(twin).find_map(|node| node.turn().ok())
     }
 
-    /// Whether there is another address than `node` to ask.
+    /// Whether there is another address than `node` to ask, which is not sealed.
     pub(super) fn others(&self, node: &Node) -> bool {
-        self.candidates().any(|other| !same(other, node) && other.admits().is_ok())
+        let mut open = self.candidates().filter(|other| other.state() != State::Sealed);
+        open.any(|other| !same(other, node) && other.admits().is_ok())
+    }
+
+    /// Whether whoever is asked says that the upstream is sealed.
+    pub(super) fn sealed(&self) -> bool {
+        let mut candidates = self.candidates().peekable();
+        candidates.peek().is_some() && candidates.all(|node| node.state() == State::Sealed)
     }
 
     fn candidates(&self) -> impl Iterator<Item = &Arc<Node>> {
@@ -125,14 +135,18 @@ impl Nodes {
             matches!(node.state(), State::Down | State::Sealed) || node.resting()
         };
         let (out, now) = (self.all.iter().all(out), self.clock.now());
+        let sealed = self.sealed();
         let mut recovery = self.recovery();
-        if out { recovery.out() } else { recovery.back(now) }
+        if out { recovery.out(sealed) } else { recovery.back(now) }
     }
 
     /// How long a request of vaultlet's own has to wait, so that an upstream that has just come
     /// back is not asked for everything at once.
-    pub(super) fn pace(&self) -> Duration {
-        self.recovery().turn(self.clock.now())
+    ///
+    /// # Errors
+    /// Too many wait already.
+    pub(super) fn pace(&self) -> Result<Duration, Error> {
+        self.recovery().turn(self.clock.now()).ok_or(Error::Overloaded)
     }
 
     /// Whether it would have to, less than `window` after that.

@@ -15,7 +15,7 @@ use hyper::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 use super::Ask;
 use super::breaker::{Breaker, Pass, Temper};
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::error::Error;
 use crate::request::NAMESPACE;
 use crate::tenant::Tenant;
@@ -54,6 +54,8 @@ struct Failing {
     breaker: Breaker,
     /// What the upstream said last.
     status: StatusCode,
+    /// And when.
+    at: Time,
 }
 
 /// Leave to ask; given back with what came of it, or dropped without.
@@ -108,14 +110,14 @@ impl Going<'_> {
             return;
         }
         if lanes.len() >= MOST {
-            lanes.retain(|_, failing| !failing.breaker.forgotten(FORGOTTEN, now));
+            lanes.retain(|_, failing| now.since(failing.at) <= FORGOTTEN);
         }
         if lanes.len() >= MOST && !lanes.contains_key(&self.lane) {
             return;
         }
-        let new = || Failing { breaker: Breaker::new(TEMPER), status };
+        let new = || Failing { breaker: Breaker::new(TEMPER), status, at: now };
         let failing = lanes.entry(self.lane).or_insert_with(new);
-        failing.status = status;
+        (failing.status, failing.at) = (status, now);
         let Some(pass) = pass.or_else(|| failing.breaker.enter(now).ok()) else { return };
         let limited = (status == StatusCode::TOO_MANY_REQUESTS).then(|| wish(headers));
         failing.breaker.bad(pass, None, limited, now);

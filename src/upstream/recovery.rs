@@ -11,6 +11,9 @@ use crate::clock::Time;
 /// Ends once nobody has had to wait for so long.
 const CALM: Duration = Duration::from_secs(5);
 
+/// Nobody waits longer: what is asked for later is better asked for again.
+const PATIENCE: Duration = Duration::from_secs(4);
+
 /// Ends in any case: an upstream that has been back for so long can bear what is asked of it.
 const LONGEST: Duration = Duration::from_mins(2);
 
@@ -25,11 +28,13 @@ pub(super) struct Recovery {
 enum State {
     /// The upstream has been there all the while.
     Calm,
-    /// It cannot be asked.
-    Out,
+    /// It cannot be asked. `sealed`: by an operator's act.
+    Out { sealed: bool },
     /// It is back.
     Back {
         since: Time,
+        /// Whether it was sealed until then.
+        sealed: bool,
         /// When the next request may leave.
         next: Time,
         /// When somebody last had to wait.
@@ -43,24 +48,27 @@ impl Recovery {
         Self { gap: Duration::from_secs(1) / rate.max(1), state: State::Calm }
     }
 
-    /// The upstream cannot be asked.
-    pub(super) fn out(&mut self) {
-        self.state = State::Out;
+    /// The upstream cannot be asked; `sealed`: as it says that it is sealed.
+    pub(super) fn out(&mut self, sealed: bool) {
+        self.state = State::Out { sealed };
     }
 
     /// It can. Nothing new unless it could not before.
     pub(super) fn back(&mut self, now: Time) {
-        if let State::Out = self.state {
-            self.state = State::Back { since: now, next: now, crowded: now };
+        if let State::Out { sealed } = self.state {
+            self.state = State::Back { since: now, sealed, next: now, crowded: now };
         }
     }
 
     /// Whether who has something that may stand in for the upstream's answer should use that:
-    /// there is a wait, and the upstream has been back for less than `window`.
+    /// there is a wait, and the upstream has been back for less than `window`. Never after a seal,
+    /// during which nothing stood in.
     pub(super) fn crowded(&mut self, window: Duration, now: Time) -> bool {
         self.settle(now);
         match &mut self.state {
-            State::Back { since, next, crowded } if *next > now && now.since(*since) < window => {
+            State::Back { since, sealed: false, next, crowded }
+                if *next > now && now.since(*since) < window =>
+            {
                 *crowded = now;
                 true
             }
@@ -68,18 +76,24 @@ impl Recovery {
         }
     }
 
-    /// How long the next request has to wait before it leaves.
-    pub(super) fn turn(&mut self, now: Time) -> Duration {
+    /// How long the next request has to wait before it leaves; `None`: too long, and nobody should
+    /// wait behind those who do already.
+    pub(super) fn turn(&mut self, now: Time) -> Option<Duration> {
         self.settle(now);
         let gap = self.gap;
-        let State::Back { next, crowded, .. } = &mut self.state else { return Duration::ZERO };
+        let State::Back { next, crowded, .. } = &mut self.state else {
+            return Some(Duration::ZERO);
+        };
         let leaves = (*next).max(now);
         if leaves > now {
             *crowded = now;
         }
+        if leaves.since(now) > PATIENCE {
+            return None;
+        }
         // Never faster than the rate, and the nodes of a cluster do not march in step.
         *next = leaves.plus(gap.mul_f64(1.0 + 0.1 * fastrand::f64()));
-        leaves.since(now)
+        Some(leaves.since(now))
     }
 
     fn settle(&mut self, now: Time) {
@@ -100,7 +114,7 @@ mod tests {
 
     fn back() -> (Recovery, Clock) {
         let (mut recovery, clock) = (Recovery::new(RATE), Clock::manual());
-        recovery.out();
+        recovery.out(false);
         recovery.back(clock.now());
         (recovery, clock)
     }
@@ -110,7 +124,7 @@ mod tests {
         let (mut recovery, clock) = (Recovery::new(RATE), Clock::manual());
         recovery.back(clock.now());
         for _ in 0..1000 {
-            assert_eq!(recovery.turn(clock.now()), Duration::ZERO);
+            assert_eq!(recovery.turn(clock.now()), Some(Duration::ZERO));
             assert!(!recovery.crowded(CALM, clock.now()));
         }
     }
@@ -118,14 +132,41 @@ mod tests {
     #[test]
     fn after_one_they_leave_at_the_rate() {
         let (mut recovery, clock) = back();
-        let waits: Vec<_> = (0..10 * RATE).map(|_| recovery.turn(clock.now())).collect();
+        let waits: Vec<_> = (0..10 * RATE).filter_map(|_| recovery.turn(clock.now())).collect();
 
-        for second in 0..10 {
+        for second in 0..PATIENCE.as_secs() {
             let second = Duration::from_secs(second)..Duration::from_secs(second + 1);
             let count = waits.iter().filter(|wait| second.contains(*wait)).count();
             assert!((90..=100).contains(&count), "{count} in {second:?}");
         }
         assert!(recovery.crowded(CALM, clock.now()));
+    }
+
+    #[test]
+    fn nobody_waits_behind_a_line_that_is_too_long() {
+        let (mut recovery, clock) = back();
+        let waits: Vec<_> = (0..100 * RATE).map(|_| recovery.turn(clock.now())).collect();
+
+        assert!(waits.iter().flatten().all(|wait| *wait <= PATIENCE));
+        assert_eq!(waits.last(), Some(&None));
+        clock.advance(Duration::from_secs(1));
+        assert!(recovery.turn(clock.now()).is_some(), "the others have left, and those are gone");
+    }
+
+    #[test]
+    fn nothing_stands_in_after_a_seal() {
+        let (mut recovery, clock) = (Recovery::new(RATE), Clock::manual());
+        recovery.out(true);
+        recovery.back(clock.now());
+        for _ in 0..10 * RATE {
+            recovery.turn(clock.now());
+        }
+        assert!(!recovery.crowded(CALM, clock.now()));
+        assert_ne!(
+            recovery.turn(clock.now()),
+            Some(Duration::ZERO),
+            "the rate is kept all the same"
+        );
     }
 
     #[test]
@@ -139,7 +180,11 @@ mod tests {
         assert!(recovery.crowded(window, clock.now()));
         clock.advance(Duration::from_nanos(1));
         assert!(!recovery.crowded(window, clock.now()));
-        assert!(recovery.turn(clock.now()) > Duration::ZERO, "the rate is kept all the same");
+        assert_ne!(
+            recovery.turn(clock.now()),
+            Some(Duration::ZERO),
+            "the rate is kept all the same"
+        );
     }
 
     #[test]
@@ -151,11 +196,11 @@ mod tests {
         // More than the crowd takes, and less than the calm after it.
         clock.advance(Duration::from_secs(4));
         recovery.turn(clock.now());
-        assert!(recovery.turn(clock.now()) > Duration::ZERO);
+        assert!(recovery.turn(clock.now()) > Some(Duration::ZERO));
 
         clock.advance(CALM);
         for _ in 0..1000 {
-            assert_eq!(recovery.turn(clock.now()), Duration::ZERO);
+            assert_eq!(recovery.turn(clock.now()), Some(Duration::ZERO));
         }
     }
 
@@ -166,12 +211,12 @@ mod tests {
         let mut waited = 0;
         while clock.now().since(began) < LONGEST {
             for _ in 0..2 * RATE {
-                waited += u32::from(!recovery.turn(clock.now()).is_zero());
+                waited += u32::from(recovery.turn(clock.now()) != Some(Duration::ZERO));
             }
             clock.advance(Duration::from_secs(1));
         }
         assert!(waited > 100 * RATE, "the crowd was none");
-        assert_eq!(recovery.turn(clock.now()), Duration::ZERO);
-        assert_eq!(recovery.turn(clock.now()), Duration::ZERO);
+        assert_eq!(recovery.turn(clock.now()), Some(Duration::ZERO));
+        assert_eq!(recovery.turn(clock.now()), Some(Duration::ZERO));
     }
 }

@@ -17,6 +17,7 @@ use super::node::{Node, Turn};
 use super::upload::Upload;
 use super::{Upstream, Whole, gate, headers, trouble};
 use crate::body::Body;
+use crate::clock::Time;
 use crate::error::{Error, Trouble};
 use crate::metrics::Operation;
 use crate::tenant::Tenant;
@@ -194,9 +195,8 @@ impl Upstream {
             let host = HeaderValue::from_str(authority.as_str());
             request.headers_mut().insert(HOST, host.map_err(Error::garbage)?);
         }
-        let began = self.clock.now();
+        let mut sent = Sent { upstream: self, operation, began: self.clock.now(), status: None };
         let answer = upload.wait(self.pool.send(request), patience).await;
-        let took = self.clock.now().since(began);
         let answer = match answer {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(error)) if error.is_connect() => {
@@ -206,7 +206,7 @@ impl Upstream {
             Some(Err(error)) => Err(Error::Lost(Arc::new(error))),
             None => Err(Error::Timeout(patience)),
         };
-        self.metrics.upstream(operation, answer.as_ref().ok().map(hyper::Response::status), took);
+        sent.status = answer.as_ref().ok().map(hyper::Response::status);
         answer
     }
 
@@ -260,6 +260,21 @@ impl Upstream {
             }
         };
         timeout(patience, probe).await.unwrap_or(Err(Error::Timeout(patience)))
+    }
+}
+
+/// A request on its way, counted also where nobody waits for its answer any more.
+struct Sent<'a> {
+    upstream: &'a Upstream,
+    operation: Operation,
+    began: Time,
+    status: Option<StatusCode>,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        let took = self.upstream.clock.now().since(self.began);
+        self.upstream.metrics.upstream(self.operation, self.status, took);
     }
 }
 

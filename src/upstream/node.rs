@@ -176,7 +176,7 @@ impl Node {
         opened || state == State::Down && before != State::Down
     }
 
-    /// Changes the breaker, says so, and whether that has opened it.
+    /// Changes the breaker, says so, and whether that is the end of an address in use.
     fn change(&self, change: impl FnOnce(&mut Breaker)) -> bool {
         let mut breaker = self.breaker();
         let before = breaker.position();
@@ -197,7 +197,8 @@ impl Node {
             Position::HalfOpen => info!(address = self.name, "upstream tried again"),
             Position::Closed => info!(address = self.name, "upstream in use again"),
         }
-        after == Position::Open
+        // A trial that failed says nothing new: all share their connections with other addresses.
+        before == Position::Closed && after == Position::Open
     }
 
     /// Never held across an `await`, and nothing panics while it is held.

@@ -3,6 +3,7 @@
 //! moka is the store and nothing else: it counts bytes and evicts. How long an entry is good, for
 //! whom, and who fetches it are decided in `entry`, `kv` and `flight` (docs/decisions/0002).
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -183,14 +184,19 @@ impl Store {
         self.generations.current(stamp)
     }
 
-    /// Stores an entry, with the proofs of the one it replaces; if that was asked for later, it
-    /// stays, with the proofs of this one.
+    /// Stores an entry, with the proofs of the one it replaces; if that is the newer one, it stays,
+    /// with the proofs of this one. Two of which nobody can say which is newer both go: somebody may
+    /// have been shown the newer one, and is not to be shown the older one after it.
     pub fn put(&self, key: Key, entry: &Arc<Entry>) {
         if let Some(other) = self.get(key.to_ref()) {
-            if other.asked > entry.asked {
-                return other.inherit(entry);
+            match entry.order(&other) {
+                Some(Ordering::Equal | Ordering::Greater) => entry.inherit(&other),
+                Some(Ordering::Less) => return other.inherit(entry),
+                None => {
+                    self.entries.invalidate(&key.to_ref());
+                    return self.changes.noted();
+                }
             }
-            entry.inherit(&other);
         }
         self.entries.insert(key, Arc::clone(entry));
         self.changes.noted();

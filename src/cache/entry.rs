@@ -1,5 +1,6 @@
 //! A cached answer: how long it may be served, and to whom.
 
+use std::cmp;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -120,6 +121,16 @@ impl Entry {
 
     fn lock(&self) -> MutexGuard<'_, Proofs> {
         self.proofs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this shows what was there later than what `other` shows; `None`: each was on its way
+    /// while the other was, and they do not say.
+    pub fn order(&self, other: &Self) -> Option<cmp::Ordering> {
+        let asked = self.asked.cmp(&other.asked);
+        if self.asked >= other.answered || other.asked > self.answered {
+            return Some(asked);
+        }
+        self.answer.order(&other.answer).map(|order| order.then(asked))
     }
 
     /// Whether the caller is the one to refresh this entry in the background: the first to ask.

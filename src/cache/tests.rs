@@ -21,7 +21,7 @@ impl World {
         Self { store: Store::new(1 << 20, clock.clone(), metrics), clock }
     }
 
-    fn entry(&self, path: &str, body: &'static str) -> Arc<Entry> {
+    fn entry(&self, path: &str, body: &str) -> Arc<Entry> {
         let now = self.clock.now();
         let life = Life {
             refresh: now.plus(48 * SECOND),
@@ -31,7 +31,7 @@ impl World {
             end: Time::NEVER,
         };
         let (status, headers) = (StatusCode::OK, self.store.share(HeaderMap::new()));
-        let answer = Answer { status, headers, body: Bytes::from_static(body.as_bytes()) };
+        let answer = Answer { status, headers, body: Bytes::copy_from_slice(body.as_bytes()) };
         Arc::new(Entry::new(answer, (now, now), life, self.store.stamp(path), None))
     }
 
@@ -193,6 +193,43 @@ fn an_answer_that_was_asked_for_earlier_replaces_none_asked_for_later() {
     let kept = world.store.get(key()).unwrap();
     assert_eq!(kept.answer.body, "new");
     assert_eq!(kept.proven(class("reader")), Some(slow.asked), "what it proves, it proves");
+}
+
+/// Two requests that were on their way at once: which of them the upstream answered first, only
+/// what they show can tell.
+#[test]
+fn of_two_answers_that_overlap_the_newer_one_stays_or_neither() {
+    let version = |version: u32, value: &str| {
+        format!(
+            r#"{{"request_id":"{value}{version}","data":{{"data":{{"v":"{value}"}},"metadata":{{"version":{version}}}}}}}"#
+        )
+    };
+    let plain = |value: &str| format!(r#"{{"request_id":"1","data":{{"v":"{value}"}}}}"#);
+    for (first, last, kept) in [
+        (version(2, "b"), version(1, "a"), Some(version(2, "b"))),
+        (version(1, "a"), version(2, "b"), Some(version(2, "b"))),
+        // Deleted, or brought back: nobody can say.
+        (version(1, "a"), version(1, ""), None),
+        (plain("a"), plain("b"), None),
+        (plain("a"), plain("a"), Some(plain("a"))),
+        (plain("a"), "{}".to_owned(), None),
+    ] {
+        let world = World::new();
+        let key = || World::key("kv/data/a", None);
+        let (early, late) = (world.clock.now(), world.clock.now().plus(SECOND));
+        let entry = |body: &str| {
+            let mut entry = world.entry("kv/data/a", body);
+            let times = Arc::get_mut(&mut entry).unwrap();
+            (times.asked, times.answered) = (early, late);
+            entry
+        };
+
+        world.store.put(key().to_key(), &entry(&first));
+        world.store.put(key().to_key(), &entry(&last));
+
+        let body = world.store.get(key()).map(|entry| entry.answer.body.clone());
+        assert_eq!(body.as_deref(), kept.as_deref().map(str::as_bytes), "{first} {last}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! metadata, and the plain 404. Anything else is passed on as it came, and what contradicts itself
 //! is nobody's secret.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,45 @@ impl Answer {
     pub fn bytes(&self) -> usize {
         let alone = Arc::strong_count(&self.headers) == 1;
         if alone { self.bytes_alone() } else { self.body.len() }
+    }
+
+    /// Which of two answers to one read shows what was there later, as far as they say: equal if
+    /// they show the same, `None` if that cannot be told.
+    pub fn order(&self, other: &Self) -> Option<Ordering> {
+        let (own, others) = (Shown::of(&self.body)?, Shown::of(&other.body)?);
+        if self.status == other.status && own.data == others.data {
+            return Some(Ordering::Equal);
+        }
+        // A version can be deleted and undeleted, and then is another with the same number.
+        Some(own.version?.cmp(&others.version?)).filter(|order| order.is_ne())
+    }
+}
+
+/// What an answer shows, whatever request it answers.
+struct Shown<'a> {
+    data: &'a str,
+    /// Of the secret, in KV version 2.
+    version: Option<u64>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(body: &'a [u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Outer<'a> {
+            #[serde(borrow)]
+            data: &'a RawValue,
+        }
+        #[derive(Deserialize)]
+        struct Inner {
+            metadata: Metadata,
+        }
+        #[derive(Deserialize)]
+        struct Metadata {
+            version: u64,
+        }
+        let data = serde_json::from_slice::<Outer<'a>>(body).ok()?.data.get();
+        let version = serde_json::from_str::<Inner>(data).ok().map(|inner| inner.metadata.version);
+        Some(Self { data, version })
     }
 }
 

@@ -87,7 +87,7 @@ impl Upstream {
             newest: Newest::default(),
             timeout: config.timeout,
             // Before all patience is lost: what is late says something of who was asked.
-            first_byte: config.first_byte_timeout.min(config.timeout.min(CALL) / 2),
+            first_byte: config.first_byte_timeout.min(config.timeout.min(CALL) * 3 / 4),
             retries: config.retries,
             clock,
             metrics,

@@ -11,6 +11,7 @@ use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -39,6 +40,17 @@ pub enum Word {
     Yours,
     /// What came into being meanwhile; nothing follows.
     Rest(Box<Content>),
+}
+
+/// What comes next in a conversation.
+#[derive(Debug)]
+enum Turn {
+    /// The other process has said something, or ended.
+    Hear(Option<Result<Frame, Broken>>),
+    /// There are news to be told.
+    Tell,
+    /// It does not listen.
+    Deaf,
 }
 
 /// This process, and the one it takes over from or hands over to.
@@ -142,6 +154,14 @@ impl Company {
             match frame.kind {
                 Kind::Ready => {
                     self.link.answers();
+                    // Nobody has waited for what was told before.
+                    while let Ok(news) = self.news.try_recv() {
+                        self.batch.push(news);
+                        if self.batch.len() == BATCH {
+                            self.tell_batch().await?;
+                        }
+                    }
+                    self.tell_batch().await?;
                     self.frames.say(&Frame::bare(Kind::Go)).await?;
                 }
                 Kind::Taken => return Ok(()),
@@ -182,9 +202,14 @@ impl Company {
     pub async fn bequeath(mut self, mut words: mpsc::Receiver<Word>) {
         let mut said = Ok(false);
         while let Ok(false) = said {
-            said = tokio::select! {
-                Some(word) = words.recv() => self.tell(word).await,
-                heard = self.heard_or_told() => heard.map(|_| false),
+            let next = tokio::select! {
+                Some(word) = words.recv() => Either::Left(word),
+                turn = self.turn() => Either::Right(turn),
+            };
+            // Nothing is given up in the middle of a sentence.
+            said = match next {
+                Either::Left(word) => self.tell(word).await,
+                Either::Right(turn) => self.take(turn).await.map(|_| false),
             };
         }
         self.end(said.map(drop));
@@ -243,21 +268,35 @@ impl Company {
 
     /// One turn: hears news, or tells some; or gives back what is neither.
     async fn heard_or_told(&mut self) -> Result<Option<Frame>, Failure> {
+        let turn = self.turn().await;
+        self.take(turn).await
+    }
+
+    /// What there is to do next. It can be given up at any time: nothing is lost, or half said.
+    async fn turn(&mut self) -> Turn {
         tokio::select! {
-            frame = self.frames.incoming.recv() => {
-                let frame = frame.ok_or(Broken::Ended)??;
-                self.hear(frame).await
-            }
-            many = self.news.recv_many(&mut self.batch, BATCH), if self.batch.is_empty() => {
-                if many > 0 {
-                    let told = news(&self.batch)?;
-                    self.batch.clear();
-                    self.frames.say(&told).await?;
-                }
-                Ok(None)
-            }
-            () = self.link.broken() => Err(Failure::Silent(PROMPT)),
+            frame = self.frames.incoming.recv() => Turn::Hear(frame),
+            _ = self.news.recv_many(&mut self.batch, BATCH) => Turn::Tell,
+            () = self.link.broken() => Turn::Deaf,
         }
+    }
+
+    /// Does it, to its end.
+    async fn take(&mut self, turn: Turn) -> Result<Option<Frame>, Failure> {
+        match turn {
+            Turn::Hear(frame) => self.hear(frame.ok_or(Broken::Ended)??).await,
+            Turn::Tell => self.tell_batch().await.map(|()| None),
+            Turn::Deaf => Err(Failure::Silent(PROMPT)),
+        }
+    }
+
+    async fn tell_batch(&mut self) -> Result<(), Failure> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let told = news(&self.batch)?;
+        self.batch.clear();
+        self.frames.say(&told).await
     }
 
     async fn hear(&mut self, frame: Frame) -> Result<Option<Frame>, Failure> {

@@ -293,6 +293,9 @@ impl Succession {
         for (_, legacy) in self.sockets {
             legacy.give();
         }
+        if let Some(gate) = self.gate {
+            gate.leave();
+        }
     }
 }
 

@@ -62,6 +62,7 @@ pub struct Gate {
     socket: UnixListener,
     path: PathBuf,
     identity: (u64, u64),
+    left: bool,
 }
 
 impl Gate {
@@ -95,7 +96,13 @@ impl Gate {
             Ok((socket, identity))
         });
         let (socket, identity) = opened.map_err(unusable)?;
-        Ok(Self { socket, path: path.to_owned(), identity })
+        Ok(Self { socket, path: path.to_owned(), identity, left: false })
+    }
+
+    /// Closes it where another process has taken over. The file stays: that one puts its own in its
+    /// place, at the same time.
+    pub fn leave(mut self) {
+        self.left = true;
     }
 
     /// The next process that connects, and whether it is of our user.
@@ -117,6 +124,9 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
+        if self.left {
+            return;
+        }
         // Another process may have put its own there.
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|it| identity(&it) == self.identity);
         if ours {
@@ -251,7 +261,9 @@ mod tests {
         let next = Gate::open(&path).unwrap();
         drop(gate);
         assert!(connect(&path).await.unwrap().is_some(), "that of the next process stays");
-        drop(next);
+        next.leave();
+        assert!(path.exists(), "whoever took over puts its own there");
+        drop(Gate::open(&path).unwrap());
         assert!(!path.exists());
     }
 

@@ -25,10 +25,11 @@ use crate::hardening::{Memory, harden, take_all_descriptors};
 use crate::server::{Arrival, Server, Service};
 use crate::takeover::{Company, Word};
 use crate::telemetry;
-use crate::watch::{Watch, Watched};
+use crate::watch::Watch;
 
 mod attempt;
 mod embedded;
+mod files;
 mod keeping;
 mod parts;
 mod succession;
@@ -119,7 +120,7 @@ impl Running {
         let admin_server =
             predecessor.listen_to_operators(admin_listener(config.admin.address)).await?;
         let admin = admin_server.address().unwrap_or(config.admin.address);
-        let watched = watched(&config, &servers, &parts);
+        let watched = files::watched(&config, &servers, &parts);
         let mut running = Self {
             listeners: servers.iter().map(Server::name).collect(),
             admin,
@@ -162,6 +163,7 @@ impl Running {
         let edge = Workloads(Arc::clone(&self.parts.edge));
         let grace = self.config.shutdown.drain;
         for server in servers {
+            server.own();
             info!(address = server.name(), "listening");
             self.servers.spawn(server.run(edge.clone(), self.stops.servers.clone(), grace));
         }
@@ -233,7 +235,10 @@ impl Running {
         };
         match (company, succession) {
             (Some(company), Some(succession)) => self.leave_to(company, succession).await,
-            _ => self.stop().await,
+            (_, succession) => {
+                self.succession = succession;
+                self.stop().await;
+            }
         }
         Ok(())
     }
@@ -310,9 +315,11 @@ impl Running {
     }
 
     /// Answers what is in hand, then ends.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.ready.drain();
         info!("draining");
+        // It has handles of the listening sockets, which would keep them open.
+        drop(self.succession.take());
         self.stops.servers.cancel();
         self.drain().await;
         self.parts.leases.shut_down().await;
@@ -371,27 +378,4 @@ fn admin_listener(address: SocketAddr) -> Listener {
             stall_timeout: 30 * second,
         },
     }
-}
-
-fn watched(config: &Config, servers: &[Server], parts: &Parts) -> Vec<Watched> {
-    let mut watched = parts.issuers.watched();
-    if !parts.guardrails.files().is_empty() {
-        let guardrails = Arc::clone(&parts.guardrails);
-        let files = guardrails.files().to_vec();
-        let reload = Box::new(move || guardrails.reload());
-        watched.push(Watched { name: "guardrails", files, reload });
-    }
-    if let Some(file) = &config.upstream.ca_file {
-        let upstream = Arc::clone(&parts.upstream);
-        let reload = Box::new(move || upstream.reload());
-        watched.push(Watched { name: "upstream authorities", files: vec![file.clone()], reload });
-    }
-    for certificates in servers.iter().filter_map(Server::certificates) {
-        let files = certificates.files();
-        let files = [Some(&files.cert_file), Some(&files.key_file), files.client_ca_file.as_ref()];
-        let files = files.into_iter().flatten().cloned().collect();
-        let reload = Box::new(move || certificates.reload());
-        watched.push(Watched { name: "serving certificate", files, reload });
-    }
-    watched
 }

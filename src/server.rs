@@ -49,7 +49,8 @@ enum Socket {
     Unix(UnixListener, Path),
 }
 
-/// The file of a unix socket, which goes with it unless another process listens there by then.
+/// The file of a unix socket, which goes with it unless another process listens there: by then, or
+/// still.
 #[derive(Debug)]
 struct Path(PathBuf, Arc<AtomicBool>);
 
@@ -74,7 +75,8 @@ impl Server {
         Ok(Self::on(socket, listener, certificates))
     }
 
-    /// Listens on a socket that another process has given, and reads the certificate.
+    /// Listens on a socket that another process has given, and reads the certificate. Until this
+    /// one answers there ([`own`](Self::own)), its file is the other's affair.
     ///
     /// # Errors
     /// It is none for this listener, or a file cannot be used.
@@ -87,12 +89,12 @@ impl Server {
                     format!("what was given for {address} cannot be listened on: {error}")
                 })?)
             }
-            Bind::Unix { path, mode } => {
+            Bind::Unix { path, .. } => {
                 let problem = |error| {
                     format!("what was given for {} cannot be listened on: {error}", path.display())
                 };
-                let socket = bind::adopt_unix(socket, path, *mode).map_err(problem)?;
-                Socket::Unix(socket, Path(path.clone(), Arc::default()))
+                let socket = bind::adopt_unix(socket, path).map_err(problem)?;
+                Socket::Unix(socket, Path(path.clone(), Arc::new(AtomicBool::new(true))))
             }
         };
         Ok(Self::on(socket, listener, certificates))
@@ -101,6 +103,17 @@ impl Server {
     fn on(socket: Socket, listener: Listener, certificates: Option<Arc<Certificates>>) -> Self {
         let places = Arc::new(Semaphore::new(listener.limits.max_connections));
         Self { socket, listener: Arc::new(listener), certificates, places }
+    }
+
+    /// This process begins to answer here: a file that came with the socket is its affair now.
+    pub fn own(&self) {
+        if let (Socket::Unix(_, Path(path, given)), Bind::Unix { mode, .. }) =
+            (&self.socket, &self.listener.bind)
+            && given.swap(false, Ordering::SeqCst)
+            && let Err(error) = bind::set_mode(path, *mode)
+        {
+            warn!(%error, listener = self.name(), "cannot set the mode of the socket");
+        }
     }
 
     /// What another process needs to listen here as well.

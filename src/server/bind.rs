@@ -35,15 +35,17 @@ pub(super) fn adopt_tcp(socket: OwnedFd, address: SocketAddr) -> io::Result<TcpL
     TcpListener::from_std(socket)
 }
 
-/// The same of a unix socket.
-pub(super) fn adopt_unix(socket: OwnedFd, path: &Path, mode: u32) -> io::Result<UnixListener> {
+/// The same of a unix socket. Its file is left as it is.
+pub(super) fn adopt_unix(socket: OwnedFd, path: &Path) -> io::Result<UnixListener> {
     listens(&socket)?;
     let socket = std::os::unix::net::UnixListener::from(socket);
     let bound = socket.local_addr()?;
     if bound.as_pathname() != Some(path) {
         return Err(io::Error::other("it listens elsewhere"));
     }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Err(io::Error::other("what is there by now is no socket"));
+    }
     socket.set_nonblocking(true)?;
     UnixListener::from_std(socket)
 }
@@ -72,8 +74,13 @@ pub(super) async fn unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
         }
     }
     let socket = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    set_mode(path, mode)?;
     Ok(socket)
+}
+
+/// Says who may connect.
+pub(super) fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
 #[cfg(test)]

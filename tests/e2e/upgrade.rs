@@ -1,6 +1,7 @@
 //! A process takes over from another. Is anything lost, served that is not true any more, or done
 //! twice?
 
+mod ending;
 mod load;
 mod phases;
 mod reload;

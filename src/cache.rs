@@ -218,6 +218,12 @@ impl Store {
         self.twin.tell(|| News::Path(path.to_owned()));
     }
 
+    /// Something was written below a mount that is not known here, so that nothing is held of it.
+    /// The other process may know it, and hold some.
+    pub fn tell_unplaced(&self) {
+        self.twin.tell(|| News::Secrets);
+    }
+
     /// Forgets everything.
     pub fn forget_all(&self) {
         self.heed_all();

@@ -234,11 +234,11 @@ impl<'a> Change<'a> {
                 leases.doubt_own();
             }
             // Its mount may have become known since the request left.
-            Effect::Path(path) => {
-                if let Some(secret) = self.forward.secret_at(path) {
-                    store.forget(&secret);
-                }
-            }
+            Effect::Path(path) => match self.forward.secret_at(path) {
+                Some(secret) => store.forget(&secret),
+                None if mounts.find(path, false).is_none() => store.tell_unplaced(),
+                None => (),
+            },
         }
     }
 }

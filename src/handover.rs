@@ -209,6 +209,9 @@ impl Handover {
 
     /// Takes in what the other process has found untrue.
     pub fn heed(&self, news: &News) {
+        if *news == News::Mounts {
+            self.mounts.forget_all();
+        }
         self.store.heed(news);
         self.logins.heed(news);
         self.leases.heed(news);
@@ -224,6 +227,8 @@ impl Handover {
     /// The other process has ended without its last word: what it has changed is not known.
     pub fn doubt_everything(&self) {
         self.store.forget_all();
+        self.mounts.forget_all();
+        self.leases.forget_unleased();
         self.logins.doubt_all();
         self.leases.doubt_all();
     }

@@ -5,6 +5,7 @@
 //! taken that in. There is nobody to tell at other times, which costs a look at a pointer, and that
 //! only where something has changed: never a cached read.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub enum News {
     Path(String),
     /// Whatever was read.
     Secrets,
+    /// Where mounts are, and what they are.
+    Mounts,
     /// That these rights classes may read anything.
     Classes(Vec<[u8; 16]>),
     /// The login that this fingerprint stands for.
@@ -56,6 +59,23 @@ pub struct Link {
     /// Whether it answers callers already: before, it takes in all news before its first answer.
     answers: AtomicBool,
     broken: CancellationToken,
+}
+
+impl News {
+    /// The same, with all rights classes together: each time, every entry is looked at for them.
+    pub fn gathered(news: Vec<Self>) -> Vec<Self> {
+        let (mut gathered, mut classes) = (Vec::new(), BTreeSet::new());
+        for news in news {
+            match news {
+                Self::Classes(some) => classes.extend(some),
+                other => gathered.push(other),
+            }
+        }
+        if !classes.is_empty() {
+            gathered.push(Self::Classes(classes.into_iter().collect()));
+        }
+        gathered
+    }
 }
 
 impl Twin {
@@ -109,6 +129,11 @@ impl Link {
         self.heard.send_modify(|heard| *heard += many);
     }
 
+    /// It answers callers no more: nobody has to wait for it.
+    pub fn close(&self) {
+        self.broken.cancel();
+    }
+
     /// Returns when it does not listen.
     pub async fn broken(&self) {
         self.broken.cancelled().await;
@@ -157,6 +182,21 @@ mod tests {
         link.heard(2);
         timeout(PATIENCE / 2, twin.heard()).await.unwrap();
         assert!(!link.broken.is_cancelled());
+    }
+
+    #[test]
+    fn rights_classes_are_looked_for_once() {
+        let [one, other] = [[1; 16], [2; 16]];
+        let news = vec![
+            News::Classes(vec![other]),
+            News::Path("a".into()),
+            News::Classes(vec![one, other]),
+            News::Mounts,
+        ];
+        let gathered = News::gathered(news);
+        let expected = [News::Path("a".into()), News::Mounts, News::Classes(vec![one, other])];
+        assert_eq!(gathered, expected);
+        assert_eq!(News::gathered(vec![News::Logins]), [News::Logins]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,6 +50,7 @@ impl Leases {
         match news {
             News::Leases => self.doubts.0.fetch_add(1, Ordering::SeqCst),
             News::OwnLeases => self.doubts.1.fetch_add(1, Ordering::SeqCst),
+            News::Mounts => return self.forget(|lease| lease.id.is_none()),
             _ => return,
         };
         self.changed();
@@ -62,7 +63,8 @@ impl Leases {
 
     /// Forgets those that nothing upstream vouches for: mounts have changed.
     pub fn forget_unleased(&self) {
-        self.forget(|lease| lease.id.is_none());
+        self.heed(&News::Mounts);
+        self.twin.tell(|| News::Mounts);
     }
 
     /// Other rules hold: what was seen under those before is seen anew.

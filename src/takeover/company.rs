@@ -303,10 +303,10 @@ impl Company {
         match frame.kind {
             Kind::News => {
                 let news: Vec<News> = says("what became untrue", &frame.body)?;
-                for news in &news {
-                    self.handover.heed(news);
-                }
                 let many = news.len().to_string().into_bytes();
+                for news in News::gathered(news) {
+                    self.handover.heed(&news);
+                }
                 self.frames.say(&Frame::new(Kind::Heard, many)).await?;
                 Ok(None)
             }

@@ -12,7 +12,7 @@ use crate::world::{fresh, hit, prepare, put, reads};
 const APP: &str = "secret/data/app";
 
 /// A server whose answers to writes are late: they are done at once.
-async fn late_writes(pause: Duration) -> (Bao, Stub) {
+pub async fn late_writes(pause: Duration) -> (Bao, Stub) {
     let bao = Bao::dev().await;
     prepare(&bao.root()).await;
     let stub = Stub::before(&bao.address(), move |seen| {
@@ -113,9 +113,11 @@ async fn what_changes_after_the_state_was_told_is_told_after_it() {
             "POST",
             "sys/policies/acl/x",
             json!({"policy": "path \"x\" {}"}),
-            ["secrets", "logins", "leases"].as_slice(),
+            ["secrets", "mounts", "logins", "leases"].as_slice(),
         ),
         ("POST", "sys/leases/revoke-prefix/secret", json!({}), ["leases"].as_slice()),
+        // Of a mount that this process has not met, and the other one may have.
+        ("DELETE", "kv1/app", json!({}), ["secrets"].as_slice()),
     ] {
         let caller = vaultlet.client().token(&crate::world::token(&bao.root(), json!({})).await);
         let call = crate::client::Call::new(method, path).json(&body);

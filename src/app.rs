@@ -204,7 +204,9 @@ impl Running {
             warn!(%error, "no other process can take over from this one");
         }
         let stops = (self.stops.keepers.clone(), self.stops.tasks.clone());
-        succession::hear_out(company, &self.parts, &self.handover, &self.config, stops);
+        let hearing = self.succession.as_ref().map(|it| it.hearing.clone()).unwrap_or_default();
+        let (parts, handover) = (&self.parts, &self.handover);
+        succession::hear_out(company, parts, handover, &self.config, stops, &hearing);
     }
 
     /// Waits for a signal to end, or for a process to take over, and ends.

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use super::keeping;
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long another process may go on writing to the audit log once it is not heard of any more.
 const LAST_RECORDS: Duration = Duration::from_secs(10);
+
+/// How long whoever asks to take over waits for the last word of the process before this one.
+const LAST_WORD: Duration = Duration::from_secs(3);
 
 /// What is asked for at the operators' address is theirs.
 const OPERATORS: &str = "admin:";
@@ -159,19 +163,20 @@ impl Predecessor {
 }
 
 /// Hears the process before out: keeps alive what it does not any more, and writes the store once it
-/// does not.
+/// does not. `hearing` is told when that is over.
 pub(super) fn hear_out(
     company: Company,
     parts: &Arc<Parts>,
     handover: &Arc<Handover>,
     config: &Config,
     stops: (CancellationToken, CancellationToken),
+    hearing: &TaskTracker,
 ) {
     let (stop_keepers, stop) = stops;
     let yours = CancellationToken::new();
     let (audit, drain) = (parts.audit.clone(), config.shutdown.drain);
     let (heard, told) = (yours.clone(), stop.clone());
-    tokio::spawn(told.run_until_cancelled_owned(async move {
+    hearing.spawn(told.run_until_cancelled_owned(async move {
         let well = company.inherit(heard).await;
         if !well {
             sleep(drain + LAST_RECORDS).await;
@@ -203,6 +208,8 @@ pub(super) struct Succession {
     handover: Arc<Handover>,
     /// How often the audit log was shared.
     shared: Arc<AtomicU64>,
+    /// The process before, while it is heard out. There can be one other process at a time.
+    pub(super) hearing: TaskTracker,
 }
 
 impl Succession {
@@ -230,6 +237,7 @@ impl Succession {
             upstream: Arc::clone(&parts.upstream),
             handover: Arc::clone(handover),
             shared: Arc::default(),
+            hearing: TaskTracker::new(),
         }))
     }
 
@@ -257,6 +265,12 @@ impl Succession {
     }
 
     async fn estate(&self) -> Result<Estate, String> {
+        self.hearing.close();
+        if timeout(LAST_WORD, self.hearing.wait()).await.is_err() {
+            let reason = "it is still taking over from another process; try again when that one \
+                          has ended";
+            return Err(reason.into());
+        }
         let handles =
             self.sockets.iter().map(|(name, legacy)| Ok((name.clone(), legacy.handle()?)));
         let sockets = handles.collect::<io::Result<_>>();

@@ -212,8 +212,12 @@ impl Company {
                 Either::Right(turn) => self.take(turn).await.map(|_| false),
             };
         }
+        if said.is_ok() {
+            // Were it closed on news that are on their way, the last word would be lost with them.
+            let heard_out = async { while self.heard_or_told().await.is_ok() {} };
+            drop(timeout(PROMPT, heard_out).await);
+        }
         self.end(said.map(drop));
-        drop(self.frames.outgoing.shutdown().await);
     }
 
     async fn tell(&mut self, word: Word) -> Result<bool, Failure> {
@@ -242,6 +246,9 @@ impl Company {
         yours.cancel();
         match heard {
             Ok(rest) => {
+                // It answers nobody any more: nobody waits for it, nor it for this process.
+                self.link.close();
+                drop(self.frames.outgoing.shutdown().await);
                 self.handover.adopt_rest(rest).await;
                 info!("the process before has said its last word");
                 self.end(Ok(()));

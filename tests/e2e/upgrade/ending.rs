@@ -3,23 +3,16 @@
 
 use rustix::process::Signal;
 
+use super::writes::late_writes;
 use super::*;
-use crate::bao::Bao;
 use crate::client::Client;
-use crate::stub::{Reply, Stub};
 use crate::vaultlet::write_config;
-use crate::world::{World, hit, prepare, put};
+use crate::world::{World, hit, put, reads};
 
 /// Nobody is let in who will not be answered, however long the last answer takes.
 #[tokio::test]
 async fn whoever_drains_listens_nowhere() {
-    let bao = Bao::dev().await;
-    prepare(&bao.root()).await;
-    let stub = Stub::before(&bao.address(), |seen| {
-        let slow = seen.method == "POST";
-        if slow { Reply::ForwardThenWait(Duration::from_secs(3)) } else { Reply::Forward }
-    })
-    .await;
+    let (_bao, stub) = late_writes(Duration::from_secs(3)).await;
     let (meeting, unix) = (Meeting::new(), "callers.sock");
     let listeners = json!([{"address": "127.0.0.1:0"}, {"unix": meeting.at(unix)}]);
     let settings = meeting.settings(json!({"listeners": listeners}));
@@ -37,6 +30,34 @@ async fn whoever_drains_listens_nowhere() {
     assert!(!meeting.at(unix).exists() && !meeting.socket().exists());
     write.await.unwrap().expect(200);
     assert!(vaultlet.ended().await.success(), "{}", vaultlet.log());
+}
+
+/// A process has one other at a time: one that drains would be told nothing any more.
+#[tokio::test]
+async fn one_take_over_ends_before_another_begins() {
+    let (bao, stub) = late_writes(Duration::from_secs(6)).await;
+    put(&bao.root(), "app", "old").await.expect(200);
+    let meeting = Meeting::new();
+    let settings = meeting.settings(json!({"shutdown": {"drain": "20s"}}));
+    let mut vaultlet = Vaultlet::start(&stub.address(), settings).await;
+    let writer = vaultlet.client().token("root");
+    let write = tokio::spawn(async move { put(&writer, "app", "new").await });
+    until("it is on its way", async || stub.count("POST", "/v1/secret/data/app") == 1).await;
+    let next = vaultlet.another().await;
+    let mut before = std::mem::replace(&mut vaultlet, next);
+
+    let mut early = vaultlet.begin_another();
+    assert_eq!(early.ended().await.code(), Some(1), "{}", early.log());
+    let reason = "still taking over from another process";
+    until(reason, async || early.log().contains(reason)).await;
+    assert!(!write.is_finished());
+
+    write.await.unwrap().expect(200);
+    reads(&vaultlet.client().token("root").get("secret/data/app").await, "new");
+    assert!(before.ended().await.success(), "{}", before.log());
+    take_over(&mut vaultlet).await;
+    vaultlet.terminate().await;
+    meeting.whole_log().await;
 }
 
 /// The file of a socket is that of the process that answers there, and as that one has it.

@@ -1,5 +1,4 @@
-//! May a leased credential that is held here be handed out, and if not, what does the upstream
-//! give?
+//! May a leased credential held here be handed out, and if not, what does the upstream give?
 //!
 //! [`Leases::answer`] is the whole of it. Each owner has one live credential for each request,
 //! however many callers. It is handed out while four things are young enough: the lease and the token

@@ -1,7 +1,46 @@
 //! Where the audit records go, and what they say.
 
+use std::path::PathBuf;
+
 use super::reader::{Field, Section};
-use super::{Audit, AuditPaths, AuditSink};
+
+/// A record of each answer that involved a secret or a refusal, accepted before the answer leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Audit {
+    /// Where the records go.
+    pub sink: AuditSink,
+    /// How they name what was asked for.
+    pub paths: AuditPaths,
+    /// Key of the digests that stand for tokens and paths; `None`: a new one in each process.
+    pub key_file: Option<PathBuf>,
+    /// Whether answers leave although their records are not accepted.
+    pub fail_open: bool,
+}
+
+/// Where audit records go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AuditSink {
+    /// Appended to a file, which is opened again on SIGHUP.
+    File {
+        /// Path of the file.
+        path: PathBuf,
+        /// Its permission bits where it is made.
+        mode: u32,
+    },
+    /// Standard output.
+    Stdout,
+    /// A stream socket that somebody listens on.
+    Unix(PathBuf),
+}
+
+/// How audit records name what was asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuditPaths {
+    /// As it is.
+    Plain,
+    /// By a digest under the audit key.
+    Hmac,
+}
 
 const DEFAULT_MODE: u32 = 0o600;
 /// The one sink that has no name, as Vault's own file device calls it.

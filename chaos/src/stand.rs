@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::{Value, json};
 use vaultlet_loadtest::{Api, Ask, OpenBao, on_path};
 
-pub(crate) use vaultlet::{Vaultlet, merge};
+pub(crate) use vaultlet::Vaultlet;
 
 use crate::fault::Injector;
 

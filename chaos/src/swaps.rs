@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep};
 
@@ -35,23 +35,10 @@ pub(crate) struct Options {
     /// Requests a second
     #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) rate: u32,
-    /// `KEY=VALUE`, laid over the configuration: where a hand-over has to be asked for
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
-    pub(crate) settings: Vec<Value>,
-}
-
-/// A document with nothing but one key.
-fn setting(text: &str) -> Result<Value, String> {
-    let (key, value) = text.split_once('=').ok_or("not KEY=VALUE")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    Ok(key.rsplit('.').fold(value, |inner, key| json!({ key: inner })))
 }
 
 pub(crate) async fn run(options: &Options) -> Result<Vec<Verdict>, String> {
-    let mut settings = json!({"cache": {"kv": {"ttl": "60s"}}, "shutdown": {"drain": "10s"}});
-    for setting in &options.settings {
-        crate::stand::merge(&mut settings, setting);
-    }
+    let settings = json!({"cache": {"kv": {"ttl": "60s"}}, "shutdown": {"drain": "10s"}});
     let mut stand = Stand::start(&settings).await?;
     let world = World::create(&mut stand, HOT, 0).await?;
     let pool = load::pool(&stand.vaultlet.url())?;
@@ -130,16 +117,4 @@ async fn strangers(
         sleep(Duration::from_millis(5)).await;
     }
     Ok(tally)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_setting_is_a_document() {
-        assert_eq!(setting("a.b=1s").unwrap(), json!({"a": {"b": "1s"}}));
-        assert_eq!(setting("a=true").unwrap(), json!({"a": true}));
-        assert!(setting("a").is_err());
-    }
 }

@@ -39,6 +39,7 @@ impl Vaultlet {
             "upstream": {"address": upstream, "timeout": "8s", "connect_timeout": "1s"},
             "listeners": [{"address": format!("127.0.0.1:{port}")}],
             "admin": {"address": format!("127.0.0.1:{admin}")},
+            "upgrade": {"socket": home.path().join("upgrade.sock")},
             "log": {"level": "warn"},
         });
         merge(&mut config, settings);
@@ -186,7 +187,7 @@ impl Vaultlet {
 }
 
 /// Lays `settings` over a configuration.
-pub(crate) fn merge(config: &mut Value, settings: &Value) {
+fn merge(config: &mut Value, settings: &Value) {
     match (config, settings) {
         (Value::Object(config), Value::Object(settings)) => {
             for (key, value) in settings {

@@ -163,9 +163,10 @@ async fn another_address_is_asked_instead() {
     for number in 0..20 {
         reads(&root.get(&format!("secret/data/cold/{number}")).await, "right");
     }
-    // Left alone after some failures; each of them was made good by a retry at the other.
+    // Left alone after five failures in a row, and whose token it is may be asked there in between;
+    // each of them was made good by a retry at the other.
     let tried = scene.stub.count_below("GET", "/v1/secret/data/cold/");
-    assert!((1..=6).contains(&tried), "the broken one was asked {tried} times");
+    assert!((1..=9).contains(&tried), "the broken one was asked {tried} times");
     assert_eq!(second.count_below("GET", "/v1/secret/"), 20);
     hit(&root, "secret/data/cold/1", "right").await;
 }

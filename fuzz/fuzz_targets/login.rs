@@ -5,12 +5,13 @@
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
+use vaultlet::clock::Clock;
 use vaultlet::identity::{Facts, Place};
 
 fuzz_target!(|body: &[u8]| {
     let place = Place { namespace: String::new(), path: "auth/kubernetes/login".into() };
     let read = [
-        (Facts::of_lookup(body).ok(), "/data/id"),
+        (Facts::of_lookup(body, &Clock::default()).ok(), "/data/id"),
         (Facts::of_issue(body, None), "/auth/client_token"),
         (Facts::of_issue(body, Some(place)), "/auth/client_token"),
     ];

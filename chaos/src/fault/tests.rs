@@ -153,8 +153,8 @@ async fn down_refuses_new_connections_and_ends_old_ones() {
 
     assert!(answer.is_err());
     assert_eq!(bench.connect().await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
-    // The connection that was open, and an attempt to make one.
-    assert_eq!(bench.fired("down"), 2);
+    // The connection that was open, and an attempt to make one if that came to us.
+    assert!((1..=2).contains(&bench.fired("down")));
     bench.injector.switch.clear();
     while bench.get("/v1/a").await.is_err() {}
 }

@@ -155,7 +155,7 @@ async fn vaultlet_takes_the_model_for_a_server() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_is_one() {
-    for (vaultlet, known, unknown) in [(true, Ok(200), Ok(502)), (false, Err(()), Err(()))] {
+    for (vaultlet, known, unknown) in [(true, Ok(200), Ok(503)), (false, Err(()), Err(()))] {
         let pods = Pods::of(vaultlet).await;
         let token = pods.log_in(0).await;
         let read = async |path: &str| {
